@@ -1,0 +1,14 @@
+/* All derivation labels, once (docs/keys.md says what each key is for, who holds it and when it dies). */
+#ifndef TG_COMMON_PROTOCOL_LABELS_H
+#define TG_COMMON_PROTOCOL_LABELS_H
+
+#define LABEL_EXPORTER "EXPORTER-ticketgate-1"
+#define LABEL_ROOT "ticketgate/1 root"
+#define LABEL_RANDOM "random"
+#define LABEL_CONFIRM "confirm"
+#define LABEL_LOGIN "login"
+#define LABEL_CHANNEL "channel"
+#define LABEL_SM4_KEY "sm4 key" /* the SM4 suite's two further expansions of a sealing key */
+#define LABEL_SM4_MAC "sm4 mac"
+
+#endif
