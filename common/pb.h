@@ -28,4 +28,14 @@ static inline ProtobufCBinaryData pb_bytes(const void *data, size_t len)
     return (ProtobufCBinaryData){.len = len, .data = cast.out};
 }
 
+/* A string field that borrows; NULL becomes "". */
+static inline char *pb_string(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } cast = {.in = text != NULL ? text : ""};
+    return cast.out;
+}
+
 #endif
