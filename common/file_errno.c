@@ -1,0 +1,39 @@
+#include "common/file_errno.h"
+
+#include <errno.h>
+
+static enum tg_code code_of(int number)
+{
+    switch (number) {
+    case ENOENT:
+        return TG_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return TG_PERMISSION_DENIED;
+    case EEXIST:
+        return TG_ALREADY_EXISTS;
+    case EISDIR:
+    case ENOTDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENXIO: /* a socket, or a device that is not there */
+    case EBADF:
+        return TG_INVALID_ARGUMENT;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return TG_RESOURCE_EXHAUSTED;
+    default:
+        return TG_INTERNAL;
+    }
+}
+
+enum tg_code file_fail_errno(struct tg_error *err, const char *path, const char *what)
+{
+    int number = errno;
+    return tg_fail(err, code_of(number), "%s: %s: %m", path, what);
+}
