@@ -22,7 +22,8 @@ enum order_state {
     ORDER_VERDICT,       /* for WELCOME or CHALLENGE (11 to 13) */
     ORDER_ANSWER,        /* for ANSWER */
     ORDER_SESSION,       /* in (14) */
-    ORDER_STATES
+    ORDER_STATES,
+    ORDER_CLOSED = ORDER_STATES /* after REFUSED or BYE: nothing is legal any more */
 };
 
 /* A row: in `state`, `sender` may send `type`; then the connection is in `next`. deadline_ms: how long the state
@@ -39,7 +40,7 @@ extern const struct order_row order_table[];
 extern const unsigned order_table_len;
 
 /* The row that allows `type` from `sender` in `state`, or NULL: refuse. In ORDER_SESSION, the session's own frames. REFUSED
- * is legal from the gateway in every state before ORDER_SESSION and ends the connection. Any thread. */
+ * is legal from the gateway in every state before ORDER_SESSION; it and BYE lead to ORDER_CLOSED. Any thread. */
 const struct order_row *order_find(enum order_state state, enum order_sender sender, uint8_t type);
 /* Deadline of a state in ms; 0: none. */
 uint32_t order_deadline_ms(enum order_state state);
