@@ -5,6 +5,7 @@
 #define TG_COMMON_PROTOCOL_CHANNEL_H
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 #include "common/error.h"
 #include "common/protocol/schedule.h"
@@ -21,7 +22,7 @@ enum tg_code channel_psk_context(bool server, SSL_CTX **ctx, struct tg_error *er
 enum tg_code channel_set_psk(SSL *ssl, const struct secret *psk, const uint8_t identity[SUITE_HASH_LEN],
                              struct tg_error *err) TG_MUST_CHECK;
 /* True when the finished handshake used the PSK with (EC)DHE and TLS 1.3, as it must have. */
-bool channel_is_protected(const SSL *ssl);
+bool channel_is_protected(SSL *ssl);
 
 /* The first TLS's exporter under LABEL_EXPORTER. */
 enum tg_code channel_exporter(SSL *ssl, uint8_t out[SCHEDULE_EXPORTER_LEN], struct tg_error *err) TG_MUST_CHECK;
