@@ -87,12 +87,9 @@ static void put(struct line *line, const char *fmt, ...)
     put_bytes(line, piece, (size_t)len);
 }
 
-/* Characters that could end the line, the string, or steer the terminal of whoever reads the log: C0, DEL and
- * C1 controls, quote and backslash, line and paragraph separators, changes of writing direction. */
 static bool must_escape(uint32_t code)
 {
-    return code < 0x20 || code == '"' || code == '\\' || (code >= 0x7f && code <= 0x9f) ||
-           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+    return code == '"' || code == '\\' || utf8_steers(code);
 }
 
 static void put_text(struct line *line, const char *text)

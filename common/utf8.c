@@ -1,5 +1,7 @@
 #include "common/utf8.h"
 
+#include <string.h>
+
 /* Length and smallest code of the sequence that `lead` starts (RFC 3629, section 3); 0: it cannot start one.
  */
 static size_t sequence_of(unsigned char lead, uint32_t *bits, uint32_t *smallest)
@@ -35,4 +37,31 @@ size_t utf8_decode(const char *text, size_t len, uint32_t *code)
         return 0;
     *code = bits;
     return need;
+}
+
+bool utf8_steers(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code <= 0x9f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
+size_t utf8_clean(char *out, size_t size, const char *text, size_t len, bool keep_lines)
+{
+    static const char replacement[] = "\ufffd";
+    size_t used = 0;
+    size_t taken = 0;
+    while (taken < len) {
+        uint32_t code = 0;
+        size_t step = utf8_decode(text + taken, len - taken, &code);
+        bool plain = step > 0 && (!utf8_steers(code) || (keep_lines && code == '\n'));
+        const char *piece = plain ? text + taken : replacement;
+        size_t piece_len = plain ? step : sizeof replacement - 1;
+        if (used + piece_len >= size)
+            break;
+        memcpy(out + used, piece, piece_len);
+        used += piece_len;
+        taken += step == 0 ? 1 : step;
+    }
+    out[used] = '\0';
+    return taken;
 }
