@@ -1,5 +1,5 @@
-/* protobuf-c with bounds: bytes are capped before unpacking, memory comes from one bounded arena that is wiped when
- * freed (DESIGN.md 2), since messages carry passwords and sealed keys. */
+/* protobuf-c with bounds: bytes are capped before unpacking, memory comes from one bounded arena that is
+ * wiped when freed (DESIGN.md 2), since messages carry passwords and sealed keys. */
 #ifndef TG_COMMON_PB_H
 #define TG_COMMON_PB_H
 
@@ -7,14 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Unpacks len bytes as `type`. NULL: malformed, or larger than the arena (4 × len + 4 KiB) allows. Any thread. */
+/* Unpacks len bytes as `type`. NULL: malformed, or larger than the arena (16 × len + 4 KiB) allows. Any
+ * thread. */
 ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len);
 /* Wipes and frees what pb_unpack returned; NULL is fine. */
 void pb_free(ProtobufCMessage *message);
 /* For TG_CLEANUP on a ProtobufCMessage *. */
 void pb_cleanup(ProtobufCMessage **message);
 
-/* Packs into a new buffer of *len bytes; pb_buffer_free wipes and frees. NULL when memory is out. Any thread. */
+/* Packs into a new buffer of *len bytes; pb_buffer_free wipes and frees. NULL when memory is out. Any thread.
+ */
 uint8_t *pb_pack(const ProtobufCMessage *message, size_t *len);
 void pb_buffer_free(uint8_t *buffer, size_t len);
 
