@@ -1,4 +1,5 @@
 #include "common/rpc/client.h"
+#include "common/rpc/threads.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static enum tg_code open_endpoints(struct rpc_client *client, const struct rpc_p
 enum tg_code rpc_client_open(struct rpc_client **out, const char *name, const struct rpc_peer *peer,
                              struct tg_error *err)
 {
+    rpc_threads_end_with_process();
     struct rpc_client *client = calloc(1, sizeof *client);
     TG_ENSURE(client != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the client of %s", name);
     pthread_mutex_init(&client->lock, NULL);

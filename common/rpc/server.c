@@ -1,4 +1,5 @@
 #include "common/rpc/server.h"
+#include "common/rpc/threads.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -41,6 +42,7 @@ enum tg_code rpc_server_open(struct rpc_server **out, const struct rpc_method *m
 {
     TG_ENSURE(in_flight >= 1 && in_flight <= IN_FLIGHT_MAX, err, TG_INVALID_ARGUMENT,
               "calls in flight must be 1 to %d", IN_FLIGHT_MAX);
+    rpc_threads_end_with_process();
     struct rpc_server *server = calloc(1, sizeof *server);
     TG_ENSURE(server != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the RPC server");
     server->context = context;
