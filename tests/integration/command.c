@@ -1,0 +1,109 @@
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/integration/harness.h"
+
+void result_free(struct result *result)
+{
+    free(result->out);
+    free(result->err);
+    *result = (struct result){0};
+}
+
+const char *program(const char *name)
+{
+    static char paths[16][PROCESS_PATH_MAX];
+    static unsigned next;
+    char *path = paths[next++ % 16];
+
+    snprintf(path, PROCESS_PATH_MAX, "%s/%s", TG_BIN_DIR, name);
+    return path;
+}
+
+void run_start(struct instance *instance, struct process *process, const char *const *argv)
+{
+    unsigned number = instance->commands++;
+    const char *slash = strrchr(argv[0], '/');
+
+    process_start(process, slash != NULL ? slash + 1 : argv[0],
+                  instance_path(instance, "log/cmd-%u.out", number),
+                  instance_path(instance, "log/cmd-%u.err", number), NULL, argv);
+}
+
+struct result run(struct instance *instance, int timeout_ms, const char *const *argv)
+{
+    struct process process = {0};
+    struct result result;
+
+    run_start(instance, &process, argv);
+    result.code = process_wait(&process, timeout_ms);
+    if (result.code < 0) {
+        process_kill(&process);
+        instance->failed = true;
+        fail_msg("%s did not end within %d ms; its output: %s", process.name, timeout_ms, process.err);
+    }
+    result.out = file_text(process.out);
+    result.err = file_text(process.err);
+    return result;
+}
+
+void shield_fill(struct instance *instance, const char *shield, const char *owner, const char *user,
+                 unsigned count)
+{
+    char number[16];
+
+    snprintf(number, sizeof(number), "%u", count);
+    RESULT added = TGCTL(instance, "shield", "add", shield, "--owner", owner != NULL ? owner : "");
+    if (added.code != 0)
+        fail_msg("tgctl shield add %s: %d: %s", shield, added.code, added.err);
+    RESULT filled =
+        RUN(instance, program("tg-charger"), "--config", instance_path(instance, "config/tg-charger.yaml"),
+            "--shield", instance_path(instance, "shields/%s", shield), "--shield-id", shield, "--user", user,
+            "--count", number, "--password-file", instance_path(instance, "secrets/%s.password", user),
+            "--pin-file", instance_path(instance, "secrets/%s.pin", user));
+    if (filled.code != 0) {
+        instance->failed = true;
+        fail_msg("tg-charger for %s: %d: %s", shield, filled.code, filled.err);
+    }
+}
+
+json_t *audit_lines(struct instance *instance, const char *const *filter)
+{
+    const char *argv[PROCESS_ARGUMENTS_MAX] = {
+        program("tgctl"), "--config", instance_path(instance, "config/tgctl.yaml"),
+        "audit",          "list",     "--json"};
+    json_t *lines = json_array();
+    char *rest;
+    char *line;
+
+    for (size_t i = 0; filter[i] != NULL; i++)
+        argv[6 + i] = filter[i];
+    RESULT result = run(instance, LOGIN_TIMEOUT_MS, argv);
+    if (result.code != 0)
+        fail_msg("tgctl audit list: %d: %s", result.code, result.err);
+    rest = result.out;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        if (line[0] == '\0')
+            continue;
+        json_t *object = json_loads(line, 0, NULL);
+
+        assert_non_null(object); /* every line is JSON */
+        json_array_append_new(lines, object);
+    }
+    return lines;
+}
+
+size_t audit_count(struct instance *instance, const char *event)
+{
+    json_t *lines = AUDIT(instance, "--event", event);
+    size_t count = json_array_size(lines);
+
+    json_decref(lines);
+    return count;
+}
