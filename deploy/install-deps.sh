@@ -8,7 +8,7 @@ set -eu
 build='gcc libc6-dev cmake ninja-build pkg-config git protobuf-c-compiler
     libprotobuf-c-dev libnng-dev libmbedtls-dev libssl-dev libradcli-dev libyaml-dev libsqlite3-dev libuv1-dev
     libjansson-dev libseccomp-dev'
-tests='libcmocka-dev clang clang-format clang-tidy llvm libclang-rt-dev'
+tests='libcmocka-dev clang clang-format clang-tidy llvm libclang-rt-dev shellcheck'
 running='openssl freeradius openssh-server openssh-client curl busybox procps help2man'
 
 fail() {

@@ -83,7 +83,7 @@ free_port() {
     fail 'no free TCP port between 20000 and 31999'
 }
 
-TG_TRANSPORT='' TG_GATEWAY_PORT='' TG_RADIUS_PORT='' TG_WEB_PORT='' TG_SSH_PORT=''
+TG_TRANSPORT='' TG_GATEWAY_PORT='' TG_RADIUS_PORT='' TG_WEB_PORT='' TG_SSH_PORT='' TG_LOCAL_PORTS=''
 if [ -f "$dir/instance.env" ]; then
     # shellcheck source=/dev/null
     . "$dir/instance.env"
@@ -94,6 +94,11 @@ if [ "$TG_TRANSPORT" != "$transport" ]; then
     radius_port=${TG_RADIUS_PORT:-$(free_port)}
     web_port=${TG_WEB_PORT:-$(free_port)}
     ssh_port=${TG_SSH_PORT:-$(free_port)}
+    local_ports=$TG_LOCAL_PORTS # for what a client forwards
+    while [ "$(echo "$local_ports" | wc -w)" -lt 4 ]; do
+        port=$(free_port)
+        local_ports="$local_ports $port"
+    done
     rpc_ports=
     if [ "$transport" = tls ]; then
         for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -109,6 +114,7 @@ TG_GATEWAY_PORT=$gateway_port
 TG_RADIUS_PORT=$radius_port
 TG_WEB_PORT=$web_port
 TG_SSH_PORT=$ssh_port
+TG_LOCAL_PORTS='${local_ports# }'
 TG_RPC_PORTS='${rpc_ports# }'
 END
     mv "$dir/instance.env.new" "$dir/instance.env"

@@ -87,7 +87,7 @@ lint_shell() {
     while IFS= read -r script; do
         sh -n "$script"
     done <"$list"
-    xargs shellcheck -x <"$list"
+    xargs shellcheck -x -S warning <"$list"
 }
 
 lint_tree() {
