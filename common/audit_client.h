@@ -1,5 +1,5 @@
-/* How services report to the audit service: events are queued (bounded), sent in batches, and acknowledged when
- * they are durable there. Fail closed: who must not go on without the event waits for `done`. */
+/* How services report to the audit service: events are queued (bounded), sent in batches, and acknowledged
+ * when they are durable there. Fail closed: who must not go on without the event waits for `done`. */
 #ifndef TG_COMMON_AUDIT_CLIENT_H
 #define TG_COMMON_AUDIT_CLIENT_H
 
@@ -9,7 +9,7 @@
 
 struct audit_client;
 
-/* status OK: durable. Otherwise text says why not. On a thread of nng's or the caller's: it must not block. */
+/* status OK: durable. Otherwise text says why not. On any thread: it must not block. */
 typedef void audit_done(void *arg, enum tg_code status, const char *text);
 
 /* `service` ("gateway") goes into every event; copied. `peer` as for rpc_client_open. */
@@ -19,11 +19,12 @@ enum tg_code audit_client_open(struct audit_client **audit, const char *service,
 bool audit_client_close(struct audit_client *audit, unsigned timeout_ms);
 bool audit_client_ready(const struct audit_client *audit);
 
-/* Queues a copy of the event; service, and time_us if 0, are filled in. `done` (may be NULL: then a failure is logged and
- * counted, and the event is tried again until it is durable or the queue is full) is called exactly once. When
- * the event is not durable after budget_ms: DEADLINE_EXCEEDED or what the audit service said. Queue full:
- * RESOURCE_EXHAUSTED. Any thread. */
-void audit_report(struct audit_client *audit, const Tg__Event *event, uint32_t budget_ms, audit_done *done, void *arg);
+/* Queues a copy of the event; service, and time_us if 0, are filled in. `done` is called exactly once: when
+ * the event is durable, or when it is not after budget_ms: DEADLINE_EXCEEDED, or why it failed; it is then
+ * not sent any more. Without a `done` a failure is logged and counted, and the event is tried again until it
+ * is durable. Queue full, or event over 16 KiB: RESOURCE_EXHAUSTED. Any thread. */
+void audit_report(struct audit_client *audit, const Tg__Event *event, uint32_t budget_ms, audit_done *done,
+                  void *arg);
 
 /* Events that could be neither acknowledged nor reported as failed to a `done`; must stay 0. */
 uint64_t audit_client_lost(const struct audit_client *audit);
