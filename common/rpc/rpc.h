@@ -106,6 +106,11 @@ enum tg_code rpc_server_open(struct rpc_server **server, const struct rpc_method
 enum tg_code rpc_server_listen(struct rpc_server *server, const struct rpc_listener *listener,
                                struct tg_error *err) TG_MUST_CHECK;
 
+/* Between the two, listeners are bound but take no call: what callers send waits. So a service can bind while
+ * it has the privilege to, and serve once it is ready. */
+void rpc_server_hold(struct rpc_server *server);
+void rpc_server_serve(struct rpc_server *server);
+
 /* Stops taking new calls, waits up to timeout_ms until those in flight are answered. True: all were. */
 bool rpc_server_drain(struct rpc_server *server, unsigned timeout_ms);
 /* Closes all; calls still unanswered may be answered later without harm (into the void). NULL is fine. */

@@ -98,6 +98,12 @@ static enum tg_code bind_address(struct rpc_socket *s, const struct rpc_listener
     return TG_OK;
 }
 
+static void start_slots(struct rpc_socket *s)
+{
+    for (unsigned i = 0; i < s->slot_count; i++)
+        rpc_slot_start(s->slots[i]);
+}
+
 static enum tg_code fill_slots(struct rpc_server *server, struct rpc_socket *s, enum rpc_role role,
                                struct tg_error *err)
 {
@@ -108,9 +114,22 @@ static enum tg_code fill_slots(struct rpc_server *server, struct rpc_socket *s, 
         TG_ENSURE(s->slots[s->slot_count] != NULL, err, TG_RESOURCE_EXHAUSTED,
                   "out of memory for %u calls in flight", server->in_flight);
     }
-    for (unsigned i = 0; i < s->slot_count; i++)
-        rpc_slot_start(s->slots[i]);
+    if (!server->held)
+        start_slots(s);
     return TG_OK;
+}
+
+void rpc_server_hold(struct rpc_server *server)
+{
+    server->held = true;
+}
+
+void rpc_server_serve(struct rpc_server *server)
+{
+    TG_INVARIANT(server->held);
+    server->held = false;
+    for (struct rpc_socket *s = server->sockets; s != NULL; s = s->next)
+        start_slots(s);
 }
 
 enum tg_code rpc_server_listen(struct rpc_server *server, const struct rpc_listener *listener,

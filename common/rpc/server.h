@@ -16,6 +16,7 @@ struct rpc_server {
     void *context;
     unsigned in_flight;
     struct rpc_socket *sockets; /* list; changed only by the thread that opens and closes */
+    bool held;                  /* that thread's too: slots are started by rpc_server_serve */
 
     pthread_mutex_t lock;
     pthread_cond_t idle;
