@@ -10,5 +10,8 @@
 #define LABEL_CHANNEL "channel"
 #define LABEL_SM4_KEY "sm4 key" /* the SM4 suite's two further expansions of a sealing key */
 #define LABEL_SM4_MAC "sm4 mac"
+#define LABEL_TICKET_INFO "ticketgate/1 ticket info" /* one key per message from a QKUD's key */
+#define LABEL_SHIELD_BODY "ticketgate/1 shield body" /* from the PIN's key: seals the list of entries */
+#define LABEL_SHIELD_KEYS "ticketgate/1 shield keys" /* from the PIN's key: seals each quantum key in it */
 
 #endif
