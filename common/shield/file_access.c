@@ -1,0 +1,100 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_errno.h"
+#include "common/shield/file_internal.h"
+
+static void close_fd(const int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
+static enum tg_code check_file(const char *path, const struct stat *st, struct tg_error *err)
+{
+    TG_ENSURE(S_ISREG(st->st_mode), err, TG_DATA_LOSS, "%s: not a shield container", path);
+    TG_ENSURE((st->st_mode & (S_IRWXG | S_IRWXO)) == 0, err, TG_PERMISSION_DENIED,
+              "%s: others may read or change it (mode %04o): chmod 0600, or mount the disk with umask=077",
+              path, st->st_mode & 07777U);
+    TG_ENSURE(st->st_size <= CONTAINER_MAX, err, TG_DATA_LOSS, "%s: too large for a shield container", path);
+    return TG_OK;
+}
+
+/* Up to `max` bytes; -1 and errno. */
+static ssize_t read_all(int fd, uint8_t *out, size_t max)
+{
+    size_t len = 0;
+    while (len < max) {
+        ssize_t n = read(fd, out + len, max - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        len += (size_t)n;
+    }
+    return (ssize_t)len;
+}
+
+enum tg_code shield_file_open_fd(const char *path, int *fd, struct tg_error *err)
+{
+    /* O_NONBLOCK: a FIFO in its place must not stop us; it is refused below. */
+    TG_CLEANUP(close_fd) int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    if (opened < 0 || fstat(opened, &st) != 0)
+        return file_fail_errno(err, path, "cannot open the shield");
+    TG_TRY(check_file(path, &st, err));
+    *fd = opened;
+    opened = -1;
+    return TG_OK;
+}
+
+enum tg_code shield_file_read(const char *path, int fd, uint8_t **bytes, size_t *len, struct tg_error *err)
+{
+    uint8_t *out = malloc(CONTAINER_MAX + 1);
+    TG_ENSURE(out != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for the shield container");
+    ssize_t n = read_all(fd, out, CONTAINER_MAX + 1);
+    if (n < 0) {
+        free(out);
+        return file_fail_errno(err, path, "cannot read the shield");
+    }
+    *bytes = out;
+    *len = (size_t)n;
+    return TG_OK;
+}
+
+enum tg_code shield_file_same(const char *path, int fd, struct tg_error *err)
+{
+    struct stat opened;
+    struct stat named;
+    TG_ENSURE(fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev &&
+                  opened.st_ino == named.st_ino,
+              err, TG_UNAVAILABLE, "%s: the shield was removed or replaced: insert it again", path);
+    return TG_OK;
+}
+
+enum tg_code shield_file_lock(const char *path, int *fd, struct tg_error *err)
+{
+    char lock[PATH_MAX + 8];
+    int n = snprintf(lock, sizeof lock, "%s.lock", path);
+    TG_ENSURE(n > 0 && n < PATH_MAX, err, TG_INVALID_ARGUMENT, "%.64s...: path is too long", path);
+    TG_CLEANUP(close_fd)
+    int lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (lock_fd < 0)
+        return file_fail_errno(err, lock, "cannot lock the shield");
+    int rc = flock(lock_fd, LOCK_EX | LOCK_NB);
+    TG_ENSURE(rc == 0 || errno != EWOULDBLOCK, err, TG_UNAVAILABLE,
+              "%s: another program is using this shield: wait until it has ended", path);
+    if (rc != 0)
+        return file_fail_errno(err, lock, "cannot lock the shield");
+    *fd = lock_fd;
+    lock_fd = -1;
+    return TG_OK;
+}

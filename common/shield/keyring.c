@@ -1,0 +1,167 @@
+#include "common/shield/keyring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/trace.h"
+
+_Static_assert(sizeof(struct slot) == TICKET_LEN + GCM_NONCE_LEN + GCM_KEY_LEN + GCM_TAG_LEN, "no padding");
+
+static void free_slots(struct slots *slots)
+{
+    free(slots->at);
+}
+
+/* Tickets were looked at when they were added. */
+static struct ticket ticket_of(const struct slot *slot)
+{
+    struct ticket t;
+    TG_INVARIANT(ticket_peek(slot->ticket, sizeof slot->ticket, &t, NULL) == TG_OK);
+    return t;
+}
+
+enum tg_code keyring_status(struct shield *shield, uint64_t now_s, struct shield_status *out,
+                            struct tg_error *err)
+{
+    (void)err;
+    const struct keyring *ring = (const struct keyring *)shield;
+    *out = (struct shield_status){0};
+    snprintf(out->shield_id, sizeof out->shield_id, "%s", ring->shield_id);
+    for (size_t i = 0; i < ring->slots.count; i++) {
+        uint64_t expires_s = ticket_of(&ring->slots.at[i]).expires_s;
+        if (expires_s <= now_s) {
+            out->expired++;
+            continue;
+        }
+        out->ready++;
+        if (out->next_expiry_s == 0 || expires_s < out->next_expiry_s)
+            out->next_expiry_s = expires_s;
+    }
+    return TG_OK;
+}
+
+/* The one that expires first, so that the fewest go to waste; slots.count: none. */
+static size_t find_next(const struct slots *slots, uint64_t now_s)
+{
+    size_t next = slots->count;
+    uint64_t soonest = UINT64_MAX;
+    for (size_t i = 0; i < slots->count; i++) {
+        uint64_t expires_s = ticket_of(&slots->at[i]).expires_s;
+        if (expires_s > now_s && (next == slots->count || expires_s < soonest)) {
+            next = i;
+            soonest = expires_s;
+        }
+    }
+    return next;
+}
+
+/* A copy with room for `more`; the keyring itself changes only after the copy is durable. */
+static enum tg_code copy_slots(const struct slots *slots, size_t more, struct slots *out,
+                               struct tg_error *err)
+{
+    out->at = calloc(slots->count + more + 1, sizeof *out->at);
+    TG_ENSURE(out->at != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for the shield's entries");
+    if (slots->count > 0)
+        memcpy(out->at, slots->at, slots->count * sizeof *slots->at);
+    out->count = slots->count;
+    return TG_OK;
+}
+
+static void remove_slot(struct slots *slots, size_t index)
+{
+    slots->count--;
+    memmove(&slots->at[index], &slots->at[index + 1], (slots->count - index) * sizeof *slots->at);
+}
+
+static enum tg_code commit(struct keyring *ring, struct slots *next, struct tg_error *err)
+{
+    TG_TRY(ring->save(ring, next, err));
+    struct slots old = ring->slots;
+    ring->slots = *next;
+    *next = old;
+    return TG_OK;
+}
+
+enum tg_code keyring_take(struct shield *shield, uint64_t now_s, struct shield_key **key,
+                          struct tg_error *err)
+{
+    struct keyring *ring = (struct keyring *)shield;
+    size_t index = find_next(&ring->slots, now_s);
+    TG_ENSURE(index < ring->slots.count, err, TG_FAILED_PRECONDITION,
+              "no quantum key is left on shield %s: fill it at the charger", ring->shield_id);
+    struct slot slot = ring->slots.at[index];
+    TG_CLEANUP(secret_cleanup) struct secret *open = NULL;
+    TG_ENSURE(gcm_open(ring->seal_key, slot.nonce, slot.ticket, sizeof slot.ticket, slot.sealed_key,
+                       sizeof slot.sealed_key, &open, err) == TG_OK,
+              err, TG_DATA_LOSS, "a key on shield %s does not open: have the shield replaced",
+              ring->shield_id);
+    TG_CLEANUP(free_slots) struct slots next = {0};
+    TG_TRY(copy_slots(&ring->slots, 0, &next, err));
+    remove_slot(&next, index);
+    TG_TRY(commit(ring, &next, err)); /* before anybody can use the key */
+    struct secret *taken = open;
+    open = NULL;
+    return shield_key_soft(slot.ticket, taken, key, err);
+}
+
+static enum tg_code check_new(const struct slots *slots, const struct shield_entry *entry,
+                              struct tg_error *err)
+{
+    struct ticket new;
+    TG_TRY(ticket_peek(entry->ticket, TICKET_LEN, &new, err));
+    TG_ENSURE(secret_len(entry->key) == GCM_KEY_LEN, err, TG_INVALID_ARGUMENT,
+              "a quantum key has %d bytes, not %zu", GCM_KEY_LEN, secret_len(entry->key));
+    for (size_t i = 0; i < slots->count; i++) {
+        struct ticket old = ticket_of(&slots->at[i]);
+        TG_ENSURE(memcmp(old.key_id, new.key_id, sizeof new.key_id) != 0, err, TG_ALREADY_EXISTS,
+                  "a ticket for this quantum key is on the shield already");
+    }
+    return TG_OK;
+}
+
+static enum tg_code append(const struct secret *seal_key, struct slots *slots,
+                           const struct shield_entry *entry, struct tg_error *err)
+{
+    TG_TRY(check_new(slots, entry, err));
+    struct slot *slot = &slots->at[slots->count];
+    memcpy(slot->ticket, entry->ticket, sizeof slot->ticket);
+    random_bytes(slot->nonce, sizeof slot->nonce);
+    TG_TRY(gcm_seal(seal_key, slot->nonce, slot->ticket, sizeof slot->ticket, secret_view(entry->key),
+                    GCM_KEY_LEN, slot->sealed_key, err));
+    slots->count++;
+    return TG_OK;
+}
+
+/* Expired entries are left alone until their room is needed: the user's clock may be wrong, the charger's is
+ * not. */
+static void make_room(struct slots *slots, size_t wanted)
+{
+    uint64_t now_s = clock_unix_us() / 1000000;
+    for (size_t i = slots->count; i-- > 0 && slots->count + wanted > KEYRING_MAX;)
+        if (ticket_of(&slots->at[i]).expires_s <= now_s)
+            remove_slot(slots, i);
+}
+
+enum tg_code keyring_add(struct shield *shield, const struct shield_entry *entries, size_t count,
+                         struct tg_error *err)
+{
+    struct keyring *ring = (struct keyring *)shield;
+    TG_ENSURE(count <= KEYRING_MAX, err, TG_RESOURCE_EXHAUSTED, "a shield holds %d keys, not %zu",
+              KEYRING_MAX, count);
+    TG_CLEANUP(free_slots) struct slots next = {0};
+    TG_TRY(copy_slots(&ring->slots, count, &next, err));
+    make_room(&next, count);
+    TG_ENSURE(next.count + count <= KEYRING_MAX, err, TG_RESOURCE_EXHAUSTED,
+              "shield %s holds %zu keys of at most %d: ask for fewer", ring->shield_id, next.count,
+              KEYRING_MAX);
+    for (size_t i = 0; i < count; i++)
+        TG_TRY(append(ring->seal_key, &next, &entries[i], err));
+    return commit(ring, &next, err);
+}
+
+void keyring_fini(struct keyring *ring)
+{
+    secret_free(ring->seal_key);
+    free_slots(&ring->slots);
+}
