@@ -30,10 +30,14 @@ static const struct order_row *row_of(enum order_state state)
     return NULL;
 }
 
+/* A little longer than the gateway has: its reason for giving up is worth more than ours. */
+enum { GRACE_MS = 3000 };
+
 static void start_deadline(struct handshake *h)
 {
-    uint32_t ms = h->request->deadline_ms != 0 ? h->request->deadline_ms : order_deadline_ms(h->state);
-    h->wire.deadline_ms = ms != 0 ? clock_now_ms() + ms : UINT64_MAX;
+    uint32_t ms =
+        h->request->deadline_ms != 0 ? h->request->deadline_ms : order_deadline_ms(h->state) + GRACE_MS;
+    h->wire.deadline_ms = clock_now_ms() + ms;
 }
 
 /* Takes the gateway's next frame, if the legal order allows it here. */

@@ -1,8 +1,10 @@
 /* REFUSED: the gateway's no, in any state, with the text and the trace id that the user tells the operator.
  */
+#include <string.h>
+
 #include "client/login/handshake.h"
-#include "client/printable.h"
 #include "common/pb.h"
+#include "common/utf8.h"
 
 enum tg_code refused_receive(struct handshake *h, const struct wire_frame *frame, struct tg_error *err)
 {
@@ -12,8 +14,8 @@ enum tg_code refused_receive(struct handshake *h, const struct wire_frame *frame
     const Tg__Refused *refused = (const Tg__Refused *)message;
     char text[160];
     char trace[TRACE_HEX_LEN + 1];
-    printable_copy(text, sizeof text, refused->text);
-    printable_copy(trace, sizeof trace, refused->trace_id);
+    utf8_clean(text, sizeof text, refused->text, strlen(refused->text), false);
+    utf8_clean(trace, sizeof trace, refused->trace_id, strlen(refused->trace_id), false);
     bool known = refused->code != TG_OK && refused->code < TG_CODE_COUNT;
     enum tg_code code = known ? (enum tg_code)refused->code : TG_UNKNOWN;
     return handshake_fail(h, exit_for_refusal(refused->code), err, code, "the gateway refused: %s%s%s%s",

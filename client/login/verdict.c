@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "client/login/handshake.h"
-#include "client/printable.h"
 #include "common/pb.h"
+#include "common/protocol/stream.h"
+#include "common/utf8.h"
 
-enum { QUESTION_MAX = 1024 };
+enum { QUESTION_MAX = 1024, SESSION_ID_LEN = 16 };
 
 static enum tg_code welcome_receive(struct handshake *h, const struct wire_frame *frame, struct tg_error *err)
 {
@@ -23,7 +24,7 @@ static enum tg_code welcome_receive(struct handshake *h, const struct wire_frame
 static enum tg_code ask_user(struct handshake *h, const Tg__Challenge *challenge, struct tg_error *err)
 {
     char question[QUESTION_MAX];
-    printable_copy(question, sizeof question, challenge->prompt);
+    utf8_clean(question, sizeof question, challenge->prompt, strlen(challenge->prompt), true);
     if (h->request->ask == NULL)
         return handshake_fail(h, EXIT_REFUSED, err, TG_FAILED_PRECONDITION,
                               "the gateway asks \"%s\", and there is nobody to answer", question);

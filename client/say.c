@@ -1,0 +1,28 @@
+#include "client/say.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SAY_FIELDS_MAX = 16 };
+
+void say_open(const struct say *say)
+{
+    log_open(say->program, say->quiet ? LOG_WARNING : LOG_INFO, STDERR_FILENO);
+}
+
+void say_write(const struct say *say, enum log_level level, const char *event, const char *text,
+               const struct log_field *fields, size_t count)
+{
+    if (say->quiet && level > LOG_WARNING)
+        return;
+    if (!say->json) {
+        dprintf(STDERR_FILENO, "%s: %s%s\n", say->program, level == LOG_WARNING ? "warning: " : "", text);
+        return;
+    }
+    struct log_field all[SAY_FIELDS_MAX];
+    TG_INVARIANT(count < SAY_FIELDS_MAX);
+    memcpy(all, fields, count * sizeof *fields);
+    all[count] = LOG_TEXT("text", text);
+    log_write(level, NULL, event, all, count + 1);
+}
