@@ -1,0 +1,113 @@
+/* `ticketgate shield status`: what is left on a shield. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "client/arguments.h"
+#include "client/commands.h"
+#include "client/exit_code.h"
+#include "client/say.h"
+#include "client/secret_source.h"
+#include "common/shield/shield.h"
+
+struct shield_options {
+    const char *shield;
+    struct secret_source pin;
+    bool json, help;
+};
+
+static enum tg_code take_pin_fd(void *out, const char *value, struct tg_error *err)
+{
+    return secret_source_parse_fd(value, &((struct shield_options *)out)->pin.fd, err);
+}
+
+#define PLACE(member) offsetof(struct shield_options, member)
+static const struct argument_row rows[] = {
+    {"shield", 's', "FILE", PLACE(shield), NULL}, {"pin-file", 0, "FILE", PLACE(pin.file), NULL},
+    {"pin-fd", 0, "N", 0, take_pin_fd},           {"json", 0, NULL, PLACE(json), NULL},
+    {"help", 'h', NULL, PLACE(help), NULL},       {0},
+};
+
+static void print_json(const struct shield_status *status)
+{
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:I}", "shield_id", status->shield_id, "ready", (json_int_t)status->ready,
+                  "expired", (json_int_t)status->expired, "next_expiry_s", (json_int_t)status->next_expiry_s);
+    if (object == NULL)
+        return;
+    json_dumpf(object, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(object);
+}
+
+static void print_text(const struct shield_status *status)
+{
+    printf("shield   %s\nready    %zu\nexpired  %zu\n", status->shield_id, status->ready, status->expired);
+    time_t next = (time_t)status->next_expiry_s;
+    struct tm tm;
+    char text[64];
+    if (next != 0 && localtime_r(&next, &tm) != NULL &&
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm) > 0)
+        printf("the next key expires on %s\n", text);
+    if (status->ready == 0)
+        printf("no keys are left: have the shield filled at the charger (tg-charger fill)\n");
+}
+
+static enum client_exit show(const struct shield_options *options, struct tg_error *err)
+{
+    TG_CLEANUP(secret_cleanup) struct secret *pin = NULL;
+    enum tg_code code = secret_source_read(&options->pin, "PIN", "PIN of the shield", &pin, err);
+    if (code != TG_OK)
+        return code == TG_CANCELLED || code == TG_UNAVAILABLE ? EXIT_USAGE : exit_for_file(code);
+    struct shield *shield = NULL;
+    struct shield_status status;
+    code = shield_file_open(options->shield, pin, &shield, err);
+    if (code == TG_OK)
+        code = shield_get_status(shield, (uint64_t)time(NULL), &status, err);
+    shield_close(shield);
+    if (code != TG_OK)
+        return exit_for_shield(code);
+    if (options->json)
+        print_json(&status);
+    else
+        print_text(&status);
+    return EXIT_OK;
+}
+
+static enum client_exit run(int argc, char **argv, struct shield_options *options, struct tg_error *err)
+{
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        shield_help(stdout);
+        return EXIT_OK;
+    }
+    if (argc < 2 || strcmp(argv[1], "status") != 0) {
+        tg_fail(err, TG_INVALID_ARGUMENT,
+                "shield: what about it? `ticketgate shield status` shows what is left");
+        return EXIT_USAGE;
+    }
+    if (arguments_parse(argc - 1, argv + 1, rows, options, err) != TG_OK)
+        return EXIT_USAGE;
+    if (options->help) {
+        shield_help(stdout);
+        return EXIT_OK;
+    }
+    if (options->shield == NULL) {
+        tg_fail(err, TG_INVALID_ARGUMENT, "--shield FILE is missing");
+        return EXIT_USAGE;
+    }
+    return show(options, err);
+}
+
+int shield_command(int argc, char **argv)
+{
+    struct shield_options options = {.pin.fd = -1};
+    struct tg_error err = {0};
+    enum client_exit how = run(argc, argv, &options, &err);
+    const struct say say = {.program = "ticketgate", .json = options.json};
+    say_open(&say);
+    if (how != EXIT_OK)
+        SAY(&say, LOG_ERROR, "end", err.text, LOG_TEXT("reason", exit_name(how)), LOG_NUMBER("exit", how));
+    return (int)how;
+}
