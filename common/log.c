@@ -17,7 +17,7 @@
 
 enum { LINE_MAX_BYTES = 16384, TEXT_MAX_BYTES = 1024 };
 
-static const char *const level_names[] = {"error", "warning", "info", "debug"};
+const char *const log_level_names[] = {"error", "warning", "info", "debug", NULL};
 
 /* The process has one log, as it has one stdout. */
 static struct {
@@ -54,8 +54,8 @@ void log_set_level(enum log_level level)
 
 enum tg_code log_level_parse(const char *name, enum log_level *level, struct tg_error *err)
 {
-    for (unsigned i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
-        if (strcmp(name, level_names[i]) == 0) {
+    for (unsigned i = 0; log_level_names[i] != NULL; i++) {
+        if (strcmp(name, log_level_names[i]) == 0) {
             *level = (enum log_level)i;
             return TG_OK;
         }
@@ -166,7 +166,7 @@ void log_write(enum log_level level, const char *trace, const char *event, const
 {
     if ((int)level > atomic_load_explicit(&process_log.level, memory_order_relaxed))
         return;
-    TG_INVARIANT((size_t)level < sizeof level_names / sizeof level_names[0]);
+    TG_INVARIANT((unsigned)level <= LOG_DEBUG);
     int saved_errno = errno;
     struct line line;
     line.len = 0;
@@ -174,7 +174,7 @@ void log_write(enum log_level level, const char *trace, const char *event, const
 
     pthread_mutex_lock(&process_log.lock);
     put_time(&line);
-    put_field(&line, &LOG_TEXT("level", level_names[level]));
+    put_field(&line, &LOG_TEXT("level", log_level_names[level]));
     put_field(&line, &LOG_TEXT("service", process_log.service));
     put_field(&line, &LOG_TEXT("event", event));
     if (trace != NULL && trace[0] != '\0')

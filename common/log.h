@@ -14,6 +14,7 @@
 #include "common/error.h"
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+extern const char *const log_level_names[]; /* error, warning, info, debug, NULL */
 
 struct log_field {
     const char *key;
@@ -31,8 +32,8 @@ void log_set_level(enum log_level level);
 /* "error", "warning", "info", "debug" → level; INVALID_ARGUMENT otherwise. */
 enum tg_code log_level_parse(const char *name, enum log_level *level, struct tg_error *err) TG_MUST_CHECK;
 
-/* trace: 32 hex digits or NULL. Text values are escaped and cut at 1,024 bytes; bytes that are not UTF-8 become
- * U+FFFD, so that hostile input cannot forge a line. */
+/* trace: 32 hex digits or NULL. Text values are escaped and cut at 1,024 bytes; bytes that are not UTF-8
+ * become U+FFFD, so that hostile input cannot forge a line. */
 void log_write(enum log_level level, const char *trace, const char *event, const struct log_field *fields,
                size_t count);
 

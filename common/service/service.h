@@ -1,9 +1,11 @@
-/* The main loop that every service shares: acquire, drop, lock down, announce ready, serve, drain, wipe (STYLE.md 4).
+/* The main loop that every service shares: acquire, drop, lock down, announce ready, serve, drain, wipe
+ * (STYLE.md 4).
  *
- * A service is a table: its name, its configuration rows, its method rows, and three functions. service_main does
- * the rest: arguments (--config FILE, --check-config, --config-help, --version, --help), log, locked heap, signals, the RPC
- * listeners, the Health service on each of them, privileges, seccomp, and the order of the steps.
- * Exit codes: 0 clean end; 64 bad arguments; 78 bad configuration (sysexits.h); 1 could not start; 70 broken invariant. */
+ * A service is a table: its name, its configuration rows, its method rows, and three functions. service_main
+ * does the rest: arguments (--config FILE, --check-config, --config-help, --version, --help), log, locked
+ * heap, signals, the RPC listeners, the Health service on each of them, privileges, seccomp, and the order of
+ * the steps. Exit codes: 0 clean end; 64 bad arguments; 78 bad configuration (sysexits.h); 1 could not start;
+ * 70 broken invariant. */
 #ifndef TG_COMMON_SERVICE_SERVICE_H
 #define TG_COMMON_SERVICE_SERVICE_H
 
@@ -20,8 +22,8 @@ struct service_config {
     int64_t locked_memory;        /* bytes for secrets */
     int64_t drain_timeout;        /* ms */
     int64_t calls_in_flight;
-    char *user;                   /* NULL: stay who we are; needs root to change */
-    char *pid_file;               /* NULL: none */
+    char *user;     /* NULL: stay who we are; needs root to change */
+    char *pid_file; /* NULL: none */
 };
 extern const struct config_row service_config_rows[]; /* ended by key NULL; prepended to the service's own */
 
@@ -33,17 +35,19 @@ struct service {
     size_t config_size;            /* sizeof its struct, whose first member is struct service_config */
     const struct rpc_method *methods;
 
-    /* Acquire: open files, databases, sockets, peers. Still with the privileges the process was started with. *state is
-     * the context of every call. Fails with a text that says what to do. */
+    /* Acquire: open files, databases, sockets, peers. Still with the privileges the process was started with.
+     * *state is the context of every call. Fails with a text that says what to do. */
     enum tg_code (*open)(const void *config, void **state, struct tg_error *err);
-    /* Serve: start threads. Called after privileges are dropped and the process is locked down; returns at once. */
+    /* Serve: start threads. Called after privileges are dropped and the process is locked down; returns at
+     * once. */
     enum tg_code (*start)(void *state, struct tg_error *err);
     /* SIGHUP, with the configuration read anew and found good. May be NULL. */
     void (*reload)(void *state, const void *config);
     /* Why this service cannot serve now (a dependency is missing), or NULL when it can. Static or state-owned
      * string. Called from any thread, often: it must be quick. May be NULL. */
     const char *(*not_serving)(void *state);
-    /* SIGTERM: take nothing new, finish within timeout_ms. RPC listeners are drained after this. May be NULL. */
+    /* SIGTERM: take nothing new, finish within timeout_ms. RPC listeners are drained after this. May be NULL.
+     */
     void (*drain)(void *state, unsigned timeout_ms);
     /* Close everything and wipe. The last call. */
     void (*close)(void *state);
