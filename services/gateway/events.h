@@ -1,0 +1,20 @@
+/* What the gateway tells the audit log (docs/audit-events.md), and its log lines about one connection. */
+#ifndef TG_GATEWAY_EVENTS_H
+#define TG_GATEWAY_EVENTS_H
+
+#include "common/error.h"
+#include "proto/audit.pb-c.h"
+#include "services/gateway/connection.h"
+
+/* How long an event may take to become durable when somebody waits for it: logins are refused within 2 s. */
+enum { EVENT_BUDGET_MS = 1500 };
+
+/* An event with all that is known about the connection: trace, source, QKUD, and, as far as it has got,
+ * ticket, shield, user, session, policy. Strings are borrowed from the connection. reason: NULL for success.
+ */
+void event_init(Tg__Event *event, const struct connection *c, const char *name, const char *reason);
+
+/* The same, sent without waiting until it is durable. */
+void event_report(const struct connection *c, const char *name, const char *reason);
+
+#endif
