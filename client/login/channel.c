@@ -10,7 +10,9 @@ static enum tg_code channel_new(struct handshake *h, struct tg_error *err)
     h->wire.ssl = SSL_new(h->request->tls->channel);
     TG_ENSURE(h->wire.ssl != NULL && SSL_set_fd(h->wire.ssl, h->wire.fd) == 1, err, TG_RESOURCE_EXHAUSTED,
               "out of memory");
-    /* The session's data comes many records at a time: one read() for several of them. */
+    /* The session's data comes many records at a time: one read() for several of them, into a buffer that
+     * stays. */
+    SSL_clear_mode(h->wire.ssl, SSL_MODE_RELEASE_BUFFERS);
     SSL_set_default_read_buffer_len(h->wire.ssl, LOGIN_CHANNEL_READ_BUFFER);
     SSL_set_read_ahead(h->wire.ssl, 1);
     return channel_set_psk(h->wire.ssl, h->schedule.psk, h->th_login, err);

@@ -14,10 +14,14 @@ static enum tg_code welcome_receive(struct handshake *h, const struct wire_frame
     ProtobufCMessage *message = handshake_unpack(frame, &tg__welcome__descriptor, err);
     if (message == NULL)
         return TG_INVALID_ARGUMENT;
-    h->welcome = (Tg__Welcome *)message;
-    TG_ENSURE(h->welcome->session_id.len == 16, err, TG_INVALID_ARGUMENT,
-              "the gateway's WELCOME has a session id of %zu bytes instead of 16",
-              h->welcome->session_id.len);
+    const Tg__Welcome *welcome = h->welcome = (Tg__Welcome *)message;
+    TG_ENSURE(welcome->session_id.len == SESSION_ID_LEN, err, TG_INVALID_ARGUMENT,
+              "the gateway's WELCOME has a session id of %zu bytes instead of %u", welcome->session_id.len,
+              SESSION_ID_LEN);
+    TG_ENSURE(welcome->stream_window >= STREAM_WINDOW_MIN && welcome->stream_window <= STREAM_WINDOW_MAX, err,
+              TG_INVALID_ARGUMENT,
+              "the gateway's WELCOME has a stream window of %u bytes; %u to %u are allowed",
+              welcome->stream_window, STREAM_WINDOW_MIN, STREAM_WINDOW_MAX);
     return TG_OK;
 }
 
