@@ -51,8 +51,8 @@ enum tg_code container_peek(const uint8_t *bytes, size_t len, struct container *
     TG_ENSURE(strlen(c.shield_id) == id_len && name_check_id("shield id", c.shield_id, NULL) == TG_OK, err,
               TG_DATA_LOSS, "shield container is damaged: its shield id is none");
     size_t body = len - ID_AT - id_len - GCM_TAG_LEN;
-    TG_ENSURE(body % sizeof(struct slot) == 0 && body / sizeof(struct slot) <= KEYRING_MAX, err, TG_DATA_LOSS,
-              "shield container is cut off or damaged");
+    TG_ENSURE(body % sizeof(struct slot) == 0 && body / sizeof(struct slot) <= KEYCHAIN_MAX, err,
+              TG_DATA_LOSS, "shield container is cut off or damaged");
     *out = c;
     return TG_OK;
 }
@@ -150,7 +150,7 @@ enum tg_code container_seal(const struct container *container, const struct slot
 {
     size_t body_at = ID_AT + strlen(container->shield_id);
     size_t body = slots->count * sizeof(struct slot);
-    TG_INVARIANT(slots->count <= KEYRING_MAX);
+    TG_INVARIANT(slots->count <= KEYCHAIN_MAX);
     uint8_t *out = malloc(body_at + body + GCM_TAG_LEN);
     TG_ENSURE(out != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for the shield container");
     put_header(container, out);

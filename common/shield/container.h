@@ -1,7 +1,7 @@
 /* The bytes of a file shield's container; for the file backend, its tests and its fuzz target.
  *
  *   "TGSHIELD" (8) | version (1) = 1 | log2 N (1) | r (1) | p (1) | salt (16) | nonce (12) | id length (1) |
- * shield id | slots (125 each, keyring.h) sealed as a whole with AES-256-GCM, tag (16) last; aad = all bytes
+ * shield id | slots (125 each, keychain.h) sealed as a whole with AES-256-GCM, tag (16) last; aad = all bytes
  * before
  *
  *   PIN key = scrypt(PIN, salt, N, r, p) (RFC 7914), 32 bytes
@@ -12,12 +12,12 @@
 #define TG_COMMON_SHIELD_CONTAINER_H
 
 #include "common/names.h"
-#include "common/shield/keyring.h"
+#include "common/shield/keychain.h"
 
 enum container_limits {
     CONTAINER_SALT_LEN = 16,
     CONTAINER_FIXED_LEN = 8 + 1 + 3 + CONTAINER_SALT_LEN + GCM_NONCE_LEN + 1, /* up to the shield id */
-    CONTAINER_MAX = CONTAINER_FIXED_LEN + NAME_ID_MAX + KEYRING_MAX * (int)sizeof(struct slot) + GCM_TAG_LEN,
+    CONTAINER_MAX = CONTAINER_FIXED_LEN + NAME_ID_MAX + KEYCHAIN_MAX * (int)sizeof(struct slot) + GCM_TAG_LEN,
     /* What a header may ask for: 2^17 means 128 MiB, so that a hostile file cannot exhaust memory. */
     CONTAINER_LOG2_N_MIN = 10,
     CONTAINER_LOG2_N_MAX = 17,

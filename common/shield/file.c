@@ -13,16 +13,16 @@
 enum { PIN_MIN = 6, PIN_MAX = 64 };
 
 struct file_shield {
-    struct keyring ring; /* first: a struct shield begins it */
+    struct keychain chain; /* first: a struct shield begins it */
     struct container container;
     int fd; /* the container as it is now */
     int lock_fd;
     char path[PATH_MAX]; /* the file itself, no symbolic link: two names share one lock */
 };
 
-static enum tg_code save(struct keyring *ring, const struct slots *next, struct tg_error *err)
+static enum tg_code save(struct keychain *chain, const struct slots *next, struct tg_error *err)
 {
-    struct file_shield *f = (struct file_shield *)ring;
+    struct file_shield *f = (struct file_shield *)chain;
     TG_TRY(shield_file_same(f->path, f->fd, err));
     uint8_t *bytes = NULL;
     size_t len = 0;
@@ -38,7 +38,7 @@ static enum tg_code save(struct keyring *ring, const struct slots *next, struct 
 static void close_file(struct shield *shield)
 {
     struct file_shield *f = (struct file_shield *)shield;
-    keyring_fini(&f->ring);
+    keychain_fini(&f->chain);
     container_fini(&f->container);
     if (f->fd >= 0)
         close(f->fd);
@@ -50,17 +50,17 @@ static void close_file(struct shield *shield)
 static void cleanup(struct file_shield **f)
 {
     if (*f != NULL)
-        close_file(&(*f)->ring.base);
+        close_file(&(*f)->chain.base);
 }
 
 static struct file_shield *new_shield(void)
 {
     static const struct shield_ops ops = {
-        .status = keyring_status, .take = keyring_take, .add = keyring_add, .close = close_file};
+        .status = keychain_status, .take = keychain_take, .add = keychain_add, .close = close_file};
     struct file_shield *f = calloc(1, sizeof *f);
     if (f != NULL) {
-        f->ring.base.ops = &ops;
-        f->ring.save = save;
+        f->chain.base.ops = &ops;
+        f->chain.save = save;
         f->fd = f->lock_fd = -1;
     }
     return f;
@@ -71,10 +71,10 @@ static enum tg_code unlock(struct file_shield *f, const uint8_t *bytes, size_t l
 {
     TG_TRY(container_peek(bytes, len, &f->container, err));
     TG_TRY(container_unlock(&f->container, pin, err));
-    TG_TRY(container_open(&f->container, bytes, len, &f->ring.slots, err));
-    f->ring.seal_key = f->container.seal_key; /* handed over */
+    TG_TRY(container_open(&f->container, bytes, len, &f->chain.slots, err));
+    f->chain.seal_key = f->container.seal_key; /* handed over */
     f->container.seal_key = NULL;
-    snprintf(f->ring.shield_id, sizeof f->ring.shield_id, "%s", f->container.shield_id);
+    snprintf(f->chain.shield_id, sizeof f->chain.shield_id, "%s", f->container.shield_id);
     return TG_OK;
 }
 
@@ -96,7 +96,7 @@ enum tg_code shield_file_open(const char *path, const struct secret *pin, struct
     enum tg_code code = unlock(f, bytes, len, pin, err);
     free(bytes);
     TG_TRY(code);
-    *shield = &f->ring.base;
+    *shield = &f->chain.base;
     f = NULL;
     return TG_OK;
 }

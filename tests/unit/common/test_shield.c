@@ -1,5 +1,5 @@
 /* What every shield must do, on the one in memory. */
-#include "common/shield/keyring.h"
+#include "common/shield/keychain.h"
 #include "common/trace.h"
 #include "tests/unit/common/shield_fixture.h"
 
@@ -112,7 +112,7 @@ static void fill_up(struct shield *shield, uint64_t expires_s)
 {
     struct secret *key = secret_random(32);
     struct secret *ticket_key = secret_random(32);
-    for (int i = 0; i < KEYRING_MAX; i++) {
+    for (int i = 0; i < KEYCHAIN_MAX; i++) {
         struct ticket t = {.expires_s = expires_s};
         uint8_t bytes[TICKET_LEN];
         ticket_new_key_id(t.key_id);
@@ -131,29 +131,29 @@ static void fill_up(struct shield *shield, uint64_t expires_s)
 static void a_full_shield_drops_only_what_has_expired(void **state)
 {
     struct fixture *f = *state;
-    struct keyring *ring = (struct keyring *)f->shield;
+    struct keychain *chain = (struct keychain *)f->shield;
     uint64_t far = clock_unix_us() / 1000000 + 86400;
     static const uint64_t expires[] = {UINT64_MAX, UINT64_MAX};
     struct entries more;
     entries_init(&more, expires, 2);
-    ring->slots.count = 0;
+    chain->slots.count = 0;
     fill_up(f->shield, far);
-    assert_int_equal(ring->slots.count, KEYRING_MAX);
+    assert_int_equal(chain->slots.count, KEYCHAIN_MAX);
     assert_int_equal(shield_add(f->shield, more.list, 1, NULL), TG_RESOURCE_EXHAUSTED);
-    ring->slots.count -= 4;
+    chain->slots.count -= 4;
     assert_int_equal(shield_add(f->shield, f->e.list, 4, NULL), TG_OK);
-    assert_int_equal(ring->slots.count, KEYRING_MAX);
+    assert_int_equal(chain->slots.count, KEYCHAIN_MAX);
     assert_int_equal(shield_add(f->shield, more.list, 2, NULL), TG_OK);
-    assert_int_equal(ring->slots.count, KEYRING_MAX);
+    assert_int_equal(chain->slots.count, KEYCHAIN_MAX);
     struct shield_status status;
     assert_int_equal(shield_get_status(f->shield, far - 1, &status, NULL), TG_OK);
     assert_int_equal(status.expired, 2);
     entries_fini(&more);
 }
 
-static enum tg_code refuse(struct keyring *ring, const struct slots *next, struct tg_error *err)
+static enum tg_code refuse(struct keychain *chain, const struct slots *next, struct tg_error *err)
 {
-    (void)ring, (void)next;
+    (void)chain, (void)next;
     return tg_fail(err, TG_RESOURCE_EXHAUSTED, "disk full");
 }
 
@@ -161,17 +161,17 @@ static enum tg_code refuse(struct keyring *ring, const struct slots *next, struc
 static void a_failed_save_changes_nothing(void **state)
 {
     struct fixture *f = *state;
-    struct keyring *ring = (struct keyring *)f->shield;
+    struct keychain *chain = (struct keychain *)f->shield;
     static const uint64_t expires[] = {5000};
     struct entries more;
     struct shield_key *key = NULL;
     entries_init(&more, expires, 1);
-    enum tg_code (*save)(struct keyring *, const struct slots *, struct tg_error *) = ring->save;
-    ring->save = refuse;
+    enum tg_code (*save)(struct keychain *, const struct slots *, struct tg_error *) = chain->save;
+    chain->save = refuse;
     assert_int_equal(shield_take(f->shield, NOW, &key, NULL), TG_RESOURCE_EXHAUSTED);
     assert_int_equal(shield_add(f->shield, more.list, 1, NULL), TG_RESOURCE_EXHAUSTED);
     assert_null(key);
-    ring->save = save;
+    chain->save = save;
     assert_int_equal(ready(f->shield), 3);
     assert_next_is(f->shield, &f->e, 2);
     entries_fini(&more);
@@ -180,10 +180,10 @@ static void a_failed_save_changes_nothing(void **state)
 static void a_slot_exchanged_in_memory_does_not_open(void **state)
 {
     struct fixture *f = *state;
-    struct keyring *ring = (struct keyring *)f->shield;
+    struct keychain *chain = (struct keychain *)f->shield;
     struct shield_key *key = NULL;
-    memcpy(ring->slots.at[2].ticket, ring->slots.at[0].ticket, TICKET_LEN);      /* another key's ticket */
-    ring->slots.at[2].ticket[1 + TICKET_KEY_ID_LEN + TICKET_CENTRE_LEN + 6] = 0; /* that expires first */
+    memcpy(chain->slots.at[2].ticket, chain->slots.at[0].ticket, TICKET_LEN);     /* another key's ticket */
+    chain->slots.at[2].ticket[1 + TICKET_KEY_ID_LEN + TICKET_CENTRE_LEN + 6] = 0; /* that expires first */
     assert_int_equal(shield_take(f->shield, 0, &key, NULL), TG_DATA_LOSS);
     assert_null(key);
 }

@@ -1,4 +1,4 @@
-#include "common/shield/keyring.h"
+#include "common/shield/keychain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +21,15 @@ static struct ticket ticket_of(const struct slot *slot)
     return t;
 }
 
-enum tg_code keyring_status(struct shield *shield, uint64_t now_s, struct shield_status *out,
-                            struct tg_error *err)
+enum tg_code keychain_status(struct shield *shield, uint64_t now_s, struct shield_status *out,
+                             struct tg_error *err)
 {
     (void)err;
-    const struct keyring *ring = (const struct keyring *)shield;
+    const struct keychain *chain = (const struct keychain *)shield;
     *out = (struct shield_status){0};
-    snprintf(out->shield_id, sizeof out->shield_id, "%s", ring->shield_id);
-    for (size_t i = 0; i < ring->slots.count; i++) {
-        uint64_t expires_s = ticket_of(&ring->slots.at[i]).expires_s;
+    snprintf(out->shield_id, sizeof out->shield_id, "%s", chain->shield_id);
+    for (size_t i = 0; i < chain->slots.count; i++) {
+        uint64_t expires_s = ticket_of(&chain->slots.at[i]).expires_s;
         if (expires_s <= now_s) {
             out->expired++;
             continue;
@@ -56,7 +56,7 @@ static size_t find_next(const struct slots *slots, uint64_t now_s)
     return next;
 }
 
-/* A copy with room for `more`; the keyring itself changes only after the copy is durable. */
+/* A copy with room for `more`; the keychain itself changes only after the copy is durable. */
 static enum tg_code copy_slots(const struct slots *slots, size_t more, struct slots *out,
                                struct tg_error *err)
 {
@@ -74,32 +74,32 @@ static void remove_slot(struct slots *slots, size_t index)
     memmove(&slots->at[index], &slots->at[index + 1], (slots->count - index) * sizeof *slots->at);
 }
 
-static enum tg_code commit(struct keyring *ring, struct slots *next, struct tg_error *err)
+static enum tg_code commit(struct keychain *chain, struct slots *next, struct tg_error *err)
 {
-    TG_TRY(ring->save(ring, next, err));
-    struct slots old = ring->slots;
-    ring->slots = *next;
+    TG_TRY(chain->save(chain, next, err));
+    struct slots old = chain->slots;
+    chain->slots = *next;
     *next = old;
     return TG_OK;
 }
 
-enum tg_code keyring_take(struct shield *shield, uint64_t now_s, struct shield_key **key,
-                          struct tg_error *err)
+enum tg_code keychain_take(struct shield *shield, uint64_t now_s, struct shield_key **key,
+                           struct tg_error *err)
 {
-    struct keyring *ring = (struct keyring *)shield;
-    size_t index = find_next(&ring->slots, now_s);
-    TG_ENSURE(index < ring->slots.count, err, TG_FAILED_PRECONDITION,
-              "no quantum key is left on shield %s: fill it at the charger", ring->shield_id);
-    struct slot slot = ring->slots.at[index];
+    struct keychain *chain = (struct keychain *)shield;
+    size_t index = find_next(&chain->slots, now_s);
+    TG_ENSURE(index < chain->slots.count, err, TG_FAILED_PRECONDITION,
+              "no quantum key is left on shield %s: fill it at the charger", chain->shield_id);
+    struct slot slot = chain->slots.at[index];
     TG_CLEANUP(secret_cleanup) struct secret *open = NULL;
-    TG_ENSURE(gcm_open(ring->seal_key, slot.nonce, slot.ticket, sizeof slot.ticket, slot.sealed_key,
+    TG_ENSURE(gcm_open(chain->seal_key, slot.nonce, slot.ticket, sizeof slot.ticket, slot.sealed_key,
                        sizeof slot.sealed_key, &open, err) == TG_OK,
               err, TG_DATA_LOSS, "a key on shield %s does not open: have the shield replaced",
-              ring->shield_id);
+              chain->shield_id);
     TG_CLEANUP(free_slots) struct slots next = {0};
-    TG_TRY(copy_slots(&ring->slots, 0, &next, err));
+    TG_TRY(copy_slots(&chain->slots, 0, &next, err));
     remove_slot(&next, index);
-    TG_TRY(commit(ring, &next, err)); /* before anybody can use the key */
+    TG_TRY(commit(chain, &next, err)); /* before anybody can use the key */
     struct secret *taken = open;
     open = NULL;
     return shield_key_soft(slot.ticket, taken, key, err);
@@ -138,30 +138,30 @@ static enum tg_code append(const struct secret *seal_key, struct slots *slots,
 static void make_room(struct slots *slots, size_t wanted)
 {
     uint64_t now_s = clock_unix_us() / 1000000;
-    for (size_t i = slots->count; i-- > 0 && slots->count + wanted > KEYRING_MAX;)
+    for (size_t i = slots->count; i-- > 0 && slots->count + wanted > KEYCHAIN_MAX;)
         if (ticket_of(&slots->at[i]).expires_s <= now_s)
             remove_slot(slots, i);
 }
 
-enum tg_code keyring_add(struct shield *shield, const struct shield_entry *entries, size_t count,
-                         struct tg_error *err)
+enum tg_code keychain_add(struct shield *shield, const struct shield_entry *entries, size_t count,
+                          struct tg_error *err)
 {
-    struct keyring *ring = (struct keyring *)shield;
-    TG_ENSURE(count <= KEYRING_MAX, err, TG_RESOURCE_EXHAUSTED, "a shield holds %d keys, not %zu",
-              KEYRING_MAX, count);
+    struct keychain *chain = (struct keychain *)shield;
+    TG_ENSURE(count <= KEYCHAIN_MAX, err, TG_RESOURCE_EXHAUSTED, "a shield holds %d keys, not %zu",
+              KEYCHAIN_MAX, count);
     TG_CLEANUP(free_slots) struct slots next = {0};
-    TG_TRY(copy_slots(&ring->slots, count, &next, err));
+    TG_TRY(copy_slots(&chain->slots, count, &next, err));
     make_room(&next, count);
-    TG_ENSURE(next.count + count <= KEYRING_MAX, err, TG_RESOURCE_EXHAUSTED,
-              "shield %s holds %zu keys of at most %d: ask for fewer", ring->shield_id, next.count,
-              KEYRING_MAX);
+    TG_ENSURE(next.count + count <= KEYCHAIN_MAX, err, TG_RESOURCE_EXHAUSTED,
+              "shield %s holds %zu keys of at most %d: ask for fewer", chain->shield_id, next.count,
+              KEYCHAIN_MAX);
     for (size_t i = 0; i < count; i++)
-        TG_TRY(append(ring->seal_key, &next, &entries[i], err));
-    return commit(ring, &next, err);
+        TG_TRY(append(chain->seal_key, &next, &entries[i], err));
+    return commit(chain, &next, err);
 }
 
-void keyring_fini(struct keyring *ring)
+void keychain_fini(struct keychain *chain)
 {
-    secret_free(ring->seal_key);
-    free_slots(&ring->slots);
+    secret_free(chain->seal_key);
+    free_slots(&chain->slots);
 }
