@@ -1,0 +1,163 @@
+#include "services/audit/audit.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "common/pb.h"
+#include "common/trace.h"
+#include "services/audit/chain_log.h"
+#include "services/audit/record.h"
+
+enum { RETRY_MS = 500 };
+
+#define FIELD(name) offsetof(struct audit_config, name)
+const struct config_row audit_config_rows[] = {
+    {.key = "directory",
+     .type = CONFIG_PATH,
+     .offset = FIELD(directory),
+     .min = 1,
+     .max = 256,
+     .help = "Directory of the log; it must exist and belong to the service alone."},
+    {.key = "ticket_key",
+     .type = CONFIG_PATH,
+     .offset = FIELD(ticket_key),
+     .help = "File of 32 raw bytes, mode 0400: tickets stand in the log as HMAC-SHA-256 under this key."},
+    {.key = "segment_size",
+     .type = CONFIG_SIZE,
+     .offset = FIELD(segment_size),
+     .fallback = "64MiB",
+     .min = 64 << 10,
+     .max = INT64_C(4) << 30,
+     .help = "A new file is begun when the last one has grown to this size."},
+    {.key = "queue_events",
+     .type = CONFIG_INT,
+     .offset = FIELD(queue_events),
+     .fallback = "65536",
+     .min = 256,
+     .max = 1 << 24,
+     .help = "Events that may wait for the disk; more are refused."},
+    {.key = "disk_timeout",
+     .type = CONFIG_DURATION,
+     .offset = FIELD(disk_timeout),
+     .fallback = "1500ms",
+     .min = 100,
+     .max = 60000,
+     .help = "Callers are refused when one write to the disk takes longer."},
+    {0},
+};
+#undef FIELD
+
+static void wake_queries(void *arg)
+{
+    struct audit *audit = arg;
+    query_wake(audit->queries);
+}
+
+static enum tg_code open_parts(struct audit *audit, const struct audit_config *config, struct tg_error *err)
+{
+    TG_TRY(file_read_secret(config->ticket_key, RECORD_KEY_LEN, &audit->ticket_key, err));
+    struct chain_options log_options = {.directory = config->directory, .segment_size = config->segment_size};
+    TG_TRY(chain_log_open(&audit->log, &log_options, err));
+    struct committer_options options = {
+        .log = audit->log,
+        .ticket_key = audit->ticket_key,
+        .queue_events = (size_t)config->queue_events,
+        .disk_timeout_ms = (unsigned)config->disk_timeout,
+        .retry_ms = RETRY_MS,
+        .grown = wake_queries,
+        .grown_arg = audit,
+    };
+    TG_TRY(committer_open(&audit->committer, &options, err));
+    TG_TRY(query_engine_open(&audit->queries, audit->log, err));
+    return verifier_open(&audit->verifier, audit->log, err);
+}
+
+enum tg_code audit_open(const void *config, void **state, struct tg_error *err)
+{
+    struct audit *audit = calloc(1, sizeof *audit);
+    TG_ENSURE(audit != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory");
+    enum tg_code code = open_parts(audit, config, err);
+    if (code != TG_OK) {
+        audit_close(audit);
+        return code;
+    }
+    *state = audit;
+    return TG_OK;
+}
+
+static void own_event_done(void *arg, enum tg_code status, const char *text, uint64_t first_sequence)
+{
+    (void)arg;
+    (void)first_sequence;
+    if (status != TG_OK)
+        LOG(LOG_ERROR, NULL, "audit.own_event_failed", LOG_CODE(status), LOG_TEXT("error", text));
+}
+
+void audit_own_event(struct audit *audit, const char *name, const char *detail)
+{
+    Tg__Event event = TG__EVENT__INIT;
+    event.event = pb_string(name);
+    event.outcome = TG__EVENT__OUTCOME__SUCCESS;
+    event.service = pb_string("audit");
+    event.detail = pb_string(detail);
+    struct tg_error err = {0};
+    struct log_entry entry = {0};
+    uint8_t id[REQUEST_ID_LEN];
+    random_bytes(id, sizeof id);
+    if (record_encode(&event, audit->ticket_key, &entry.body, &entry.len, &err) != TG_OK)
+        LOG(LOG_ERROR, NULL, "audit.own_event_failed", LOG_ERR(&err));
+    else
+        committer_submit(audit->committer, id, &entry, 1, own_event_done, NULL);
+}
+
+enum tg_code audit_start(void *state, struct tg_error *err)
+{
+    struct audit *audit = state;
+    TG_TRY(query_engine_start(audit->queries, err));
+    TG_TRY(verifier_start(audit->verifier, err));
+    TG_TRY(committer_start(audit->committer, err));
+    audit->started = true;
+    audit_own_event(audit, "audit.started", "version " TG_VERSION);
+    return TG_OK;
+}
+
+const char *audit_not_serving(void *state)
+{
+    const struct audit *audit = state;
+    return committer_trouble(audit->committer);
+}
+
+/* What the other services report while they end must still be taken; only those who wait for news are sent
+ * away. */
+void audit_drain(void *state, unsigned timeout_ms)
+{
+    struct audit *audit = state;
+    (void)timeout_ms;
+    query_engine_stop(audit->queries);
+    verifier_stop(audit->verifier);
+}
+
+void audit_close(void *state)
+{
+    struct audit *audit = state;
+    if (audit == NULL)
+        return;
+    verifier_close(audit->verifier);
+    if (audit->started) {
+        audit_own_event(audit, "audit.stopped", "");
+        committer_drain(audit->committer, 1000);
+    }
+    bool ended = committer_close(audit->committer);
+    if (!ended) {
+        LOG(LOG_ERROR, NULL, "audit.disk_hangs",
+            LOG_TEXT("error", "the disk does not answer; ending without it"));
+        return; /* the writer still uses the rest, until the process has ended */
+    }
+    query_engine_close(audit->queries);
+    if (audit->log != NULL)
+        audit->log->ops->close(audit->log);
+    secret_free(audit->ticket_key);
+    free(audit);
+}

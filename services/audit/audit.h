@@ -1,0 +1,48 @@
+/* tg-audit: the durable, tamper-evident log that operators inspect (DESIGN.md 7). Handlers only hand work on:
+ * to the committer what is to be written, to the query engine what is to be read, to the verifier what is to
+ * be checked. */
+#ifndef TG_AUDIT_AUDIT_H
+#define TG_AUDIT_AUDIT_H
+
+#include <stdint.h>
+
+#include "common/rpc/rpc.h"
+#include "common/secret.h"
+#include "common/service/service.h"
+#include "services/audit/committer.h"
+#include "services/audit/log_writer.h"
+#include "services/audit/query.h"
+#include "services/audit/verifier.h"
+
+struct audit_config {
+    struct service_config service;
+    char *directory;
+    char *ticket_key;
+    int64_t segment_size;
+    int64_t queue_events;
+    int64_t disk_timeout; /* ms */
+};
+extern const struct config_row audit_config_rows[];
+
+struct audit {
+    struct secret *ticket_key;
+    struct log_writer *log;
+    struct committer *committer;
+    struct query_engine *queries;
+    struct verifier *verifier;
+    bool started;
+};
+
+/* The functions of struct service; see common/service/service.h. */
+enum tg_code audit_open(const void *config, void **state, struct tg_error *err);
+enum tg_code audit_start(void *state, struct tg_error *err);
+const char *audit_not_serving(void *state);
+void audit_drain(void *state, unsigned timeout_ms);
+void audit_close(void *state);
+
+/* An event of the audit service's own ("audit.started"); not waited for. */
+void audit_own_event(struct audit *audit, const char *name, const char *detail);
+
+extern const struct rpc_method audit_methods[];
+
+#endif

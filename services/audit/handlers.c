@@ -1,0 +1,89 @@
+#include <stdlib.h>
+
+#include "services/audit/audit.h"
+#include "services/audit/record.h"
+
+enum { EVENTS_MAX = 256 };
+
+static void append_done(void *arg, enum tg_code status, const char *text, uint64_t first_sequence)
+{
+    struct rpc_call *call = arg;
+    if (status != TG_OK) {
+        rpc_fail(call, status, "%s", text);
+        return;
+    }
+    Tg__AppendResponse response = TG__APPEND_RESPONSE__INIT;
+    response.first_sequence = first_sequence;
+    rpc_reply(call, &response.base);
+}
+
+static enum tg_code encode_all(const struct audit *audit, const Tg__AppendRequest *request,
+                               struct log_entry *entries, size_t *count, struct tg_error *err)
+{
+    for (*count = 0; *count < request->n_events; (*count)++) {
+        struct log_entry *entry = &entries[*count];
+        TG_TRY(record_encode(request->events[*count], audit->ticket_key, &entry->body, &entry->len, err));
+    }
+    return TG_OK;
+}
+
+static void append(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Tg__AppendRequest *request = (const Tg__AppendRequest *)message;
+    struct audit *audit = rpc_call_context(call);
+    struct log_entry entries[EVENTS_MAX];
+    struct tg_error err = {0};
+    size_t count = 0;
+    if (request->n_events < 1 || request->n_events > EVENTS_MAX) {
+        rpc_fail(call, TG_INVALID_ARGUMENT, "1 to %d events, not %zu", EVENTS_MAX, request->n_events);
+        return;
+    }
+    if (encode_all(audit, request, entries, &count, &err) != TG_OK) {
+        while (count > 0)
+            free(entries[--count].body);
+        rpc_fail(call, err.code, "%s", err.text);
+        return;
+    }
+    committer_submit(audit->committer, rpc_call_request_id(call), entries, count, append_done, call);
+}
+
+static void query_answered(void *arg, enum tg_code status, const char *text,
+                           const Tg__QueryResponse *response)
+{
+    struct rpc_call *call = arg;
+    if (status == TG_OK)
+        rpc_reply(call, &response->base);
+    else
+        rpc_fail(call, status, "%s", text);
+}
+
+static void query(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct audit *audit = rpc_call_context(call);
+    query_submit(audit->queries, (const Tg__QueryRequest *)message, rpc_call_remaining_ms(call),
+                 query_answered, call);
+}
+
+static void verify_answered(void *arg, enum tg_code status, const char *text,
+                            const Tg__AuditVerifyResponse *response)
+{
+    struct rpc_call *call = arg;
+    if (status == TG_OK)
+        rpc_reply(call, &response->base);
+    else
+        rpc_fail(call, status, "%s", text);
+}
+
+static void verify(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct audit *audit = rpc_call_context(call);
+    (void)message;
+    verifier_submit(audit->verifier, rpc_call_remaining_ms(call), verify_answered, call);
+}
+
+const struct rpc_method audit_methods[] = {
+    {&tg__audit__descriptor, "Append", RPC_ROLE_SERVICE | RPC_ROLE_GATEWAY | RPC_ROLE_RESOLVER, append},
+    {&tg__audit__descriptor, "Query", RPC_ROLE_OPERATOR, query},
+    {&tg__audit__descriptor, "Verify", RPC_ROLE_OPERATOR, verify},
+    {0},
+};

@@ -1,0 +1,184 @@
+/* The service as its callers see it: method table, roles, and the parts together. */
+#include "tests/unit/audit/audit_fixture.h"
+
+#include <sys/stat.h>
+
+#include "common/audit_client.h"
+#include "common/file.h"
+#include "common/pb.h"
+#include "services/audit/audit.h"
+
+struct rig {
+    void *audit;
+    struct rpc_server *server;
+    struct rpc_client *service;
+    struct rpc_client *operator;
+};
+
+static int role_index(const char *name)
+{
+    int i = 0;
+    while (strcmp(rpc_role_names[i], name) != 0)
+        i++;
+    return i;
+}
+
+static struct rpc_client *connect_as(struct rig *rig, const char *role)
+{
+    char address[64];
+    snprintf(address, sizeof address, "inproc://audit-%s", role);
+    struct rpc_listener listener = {.address = address, .role = role_index(role)};
+    assert_int_equal(rpc_server_listen(rig->server, &listener, NULL), TG_OK);
+    char *endpoints[] = {address};
+    struct rpc_peer peer = {.endpoints = {endpoints, 1}};
+    struct rpc_client *client = NULL;
+    assert_int_equal(rpc_client_open(&client, "audit", &peer, NULL), TG_OK);
+    return client;
+}
+
+static void rig_open(struct rig *rig, char *directory)
+{
+    char key_path[256];
+    struct tg_error err = {0};
+    uint8_t key[RECORD_KEY_LEN] = {1};
+    snprintf(key_path, sizeof key_path, "%s/audit.key", directory);
+    if (access(key_path, F_OK) != 0)
+        assert_int_equal(file_write_new(key_path, key, sizeof key, &err), TG_OK);
+    struct audit_config config = {.directory = directory,
+                                  .ticket_key = key_path,
+                                  .segment_size = 1 << 20,
+                                  .queue_events = 1024,
+                                  .disk_timeout = 60000};
+    if (audit_open(&config, &rig->audit, &err) != TG_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(rpc_server_open(&rig->server, audit_methods, rig->audit, 16, NULL), TG_OK);
+    assert_int_equal(audit_start(rig->audit, NULL), TG_OK);
+    rig->service = connect_as(rig, "service");
+    rig->operator= connect_as(rig, "operator");
+}
+
+static void rig_close(struct rig *rig)
+{
+    audit_drain(rig->audit, 1000);
+    rpc_client_close(rig->service);
+    rpc_client_close(rig->operator);
+    rpc_server_close(rig->server);
+    audit_close(rig->audit);
+}
+
+static enum tg_code call(struct rpc_client *client, const char *method, const ProtobufCMessage *message,
+                         const uint8_t *id, ProtobufCMessage **response)
+{
+    struct rpc_request request = {.service = &tg__audit__descriptor,
+                                  .method = method,
+                                  .message = message,
+                                  .budget_ms = 20000,
+                                  .request_id = id,
+                                  .idempotent = true};
+    return rpc_call_wait(client, &request, response, NULL);
+}
+
+static enum tg_code append(struct rpc_client *client, const char *name, const uint8_t *id, uint64_t *first)
+{
+    Tg__AppendRequest request = TG__APPEND_REQUEST__INIT;
+    Tg__Event event = TG__EVENT__INIT;
+    Tg__Event *events[] = {&event, &event};
+    ProtobufCMessage *response = NULL;
+    event.event = pb_string(name);
+    request.n_events = 2;
+    request.events = events;
+    enum tg_code code = call(client, "Append", &request.base, id, &response);
+    if (code == TG_OK)
+        *first = ((const Tg__AppendResponse *)(const void *)response)->first_sequence;
+    rpc_free_response(response);
+    return code;
+}
+
+static size_t query(struct rpc_client *client, const char *event, uint32_t wait_ms)
+{
+    Tg__QueryRequest request = TG__QUERY_REQUEST__INIT;
+    request.limit = 500;
+    request.event = pb_string(event);
+    request.wait_ms = wait_ms;
+    ProtobufCMessage *response = NULL;
+    assert_int_equal(call(client, "Query", &request.base, NULL, &response), TG_OK);
+    size_t lines = ((const Tg__QueryResponse *)(const void *)response)->n_lines;
+    rpc_free_response(response);
+    return lines;
+}
+
+static void test_bad_events_leave_no_trace(void **state)
+{
+    struct rig rig = {0};
+    uint64_t first = 0;
+    ProtobufCMessage *response = NULL;
+    Tg__AppendRequest empty = TG__APPEND_REQUEST__INIT;
+    rig_open(&rig, *state);
+    assert_int_equal(append(rig.service, "Not A Name", NULL, &first), TG_INVALID_ARGUMENT);
+    assert_int_equal(call(rig.service, "Append", &empty.base, NULL, &response), TG_INVALID_ARGUMENT);
+    assert_int_equal(query(rig.operator, "", 0), 1); /* audit.started */
+    rig_close(&rig);
+}
+
+static void test_roles_are_kept_apart(void **state)
+{
+    struct rig rig = {0};
+    uint64_t first = 0;
+    ProtobufCMessage *response = NULL;
+    Tg__QueryRequest request = TG__QUERY_REQUEST__INIT;
+    request.limit = 1;
+    rig_open(&rig, *state);
+    assert_int_equal(append(rig.operator, "login.accepted", NULL, &first), TG_PERMISSION_DENIED);
+    assert_int_equal(call(rig.service, "Query", &request.base, NULL, &response), TG_PERMISSION_DENIED);
+    rig_close(&rig);
+}
+
+static void test_append_query_verify(void **state)
+{
+    struct rig rig = {0};
+    uint64_t first = 0;
+    uint64_t again = 0;
+    uint8_t id[REQUEST_ID_LEN] = {7};
+    rig_open(&rig, *state);
+    assert_int_equal(append(rig.service, "login.accepted", id, &first), TG_OK);
+    assert_int_equal(append(rig.service, "login.accepted", id, &again), TG_OK);
+    assert_int_equal(first, again);
+    assert_int_equal(query(rig.operator, "login.", 1000), 2);
+    assert_null(audit_not_serving(rig.audit));
+
+    ProtobufCMessage *response = NULL;
+    Tg__AuditVerifyRequest request = TG__AUDIT_VERIFY_REQUEST__INIT;
+    assert_int_equal(call(rig.operator, "Verify", &request.base, NULL, &response), TG_OK);
+    const Tg__AuditVerifyResponse *verified = (const void *)response;
+    assert_true(verified->intact);
+    assert_int_equal(verified->entries, 3);
+    rpc_free_response(response);
+    rig_close(&rig);
+
+    rig_open(&rig, *state); /* what it did last is there when it starts again */
+    assert_int_equal(query(rig.operator, "audit.", 0), 3);
+    rig_close(&rig);
+}
+
+static void test_open_fails_without_its_key(void **state)
+{
+    void *audit = NULL;
+    struct tg_error err = {0};
+    char path[] = "/tmp/tg-test-audit-no-such-key";
+    struct audit_config config = {.directory = *state, .ticket_key = path};
+    assert_int_equal(audit_open(&config, &audit, &err), TG_NOT_FOUND);
+    assert_null(audit);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_bad_events_leave_no_trace),
+        TEST(test_roles_are_kept_apart),
+        TEST(test_append_query_verify),
+        TEST(test_open_fails_without_its_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
