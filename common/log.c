@@ -87,11 +87,6 @@ static void put(struct line *line, const char *fmt, ...)
     put_bytes(line, piece, (size_t)len);
 }
 
-static bool must_escape(uint32_t code)
-{
-    return code == '"' || code == '\\' || utf8_steers(code);
-}
-
 static void put_text(struct line *line, const char *text)
 {
     size_t left = strnlen(text, TEXT_MAX_BYTES + 4); /* one character more than is shown */
@@ -107,7 +102,9 @@ static void put_text(struct line *line, const char *text)
         }
         if (used == 0)
             put(line, "\ufffd");
-        else if (must_escape(code))
+        else if (code == '"' || code == '\\')
+            put(line, "\\%c", (char)code); /* frequent in our own texts, so kept easy to read */
+        else if (utf8_steers(code))
             put(line, "\\u%04" PRIx32, code);
         else
             put_bytes(line, text, used);

@@ -100,11 +100,11 @@ static inline void tiny_probe(const char *thread)
     char *const none[] = {NULL};
     long executes = syscall(SYS_execve, "/nonexistent/program", none, none);
     int execute_errno = errno;
-    long mounts = syscall(SYS_umount2, "/nonexistent/mount", 0);
-    int mount_errno = errno;
+    long enters = syscall(SYS_setns, -1, 0);
+    int enter_errno = errno;
     LOG(LOG_INFO, NULL, "tiny.probe", LOG_TEXT("thread", thread),
         LOG_NUMBER("execve", executes == 0 ? 0 : execute_errno),
-        LOG_NUMBER("umount2", mounts == 0 ? 0 : mount_errno),
+        LOG_NUMBER("setns", enters == 0 ? 0 : enter_errno),
         LOG_NUMBER("no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
         LOG_NUMBER("dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)),
         LOG_NUMBER("core", (int64_t)core.rlim_max), LOG_NUMBER("uid", geteuid()),
@@ -240,6 +240,7 @@ static inline void tiny_main(int argc, char **argv)
 struct child {
     char directory[64], config[96], address[96], pid_file[96];
     pid_t pid;
+    uid_t uid;       /* whom to run it as; 0: ourselves */
     FILE *out, *err; /* what the child writes */
     char line[4096]; /* the last one read */
     struct rpc_client *client;
@@ -287,6 +288,8 @@ static inline void child_start(struct child *child, ...)
         dup2(err[1], STDERR_FILENO);
         for (int fd = 3; fd < 64; fd++)
             close(fd);
+        if (child->uid != 0 && (setgid(child->uid) != 0 || setuid(child->uid) != 0))
+            _exit(126);
         execv("/proc/self/exe", argv);
         _exit(127);
     }
