@@ -35,13 +35,13 @@ struct tiny_config {
     struct service_config common;
     char *fail_at; /* "open", "start", "invariant" */
     char *reason;  /* why not to serve */
-    bool drain_waits;
+    bool drain_waits, drain_answers;
 };
 
 struct tiny {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool drain_waits, go;
+    bool drain_waits, drain_answers, go;
     char *reason;
     struct rpc_call *held;
     struct secret *secret;
@@ -65,6 +65,11 @@ static const struct config_row tiny_rows[] = {
      .offset = offsetof(struct tiny_config, drain_waits),
      .fallback = "false",
      .help = "Whether draining waits for the command go"},
+    {.key = "drain_answers",
+     .type = CONFIG_BOOL,
+     .offset = offsetof(struct tiny_config, drain_answers),
+     .fallback = "true",
+     .help = "Whether draining answers what is held, or only closing does"},
     {.key = NULL},
 };
 
@@ -136,6 +141,7 @@ static inline enum tg_code tiny_open(const void *config, void **state, struct tg
     pthread_mutex_init(&tiny->lock, NULL);
     pthread_cond_init(&tiny->changed, NULL);
     tiny->drain_waits = c->drain_waits;
+    tiny->drain_answers = c->drain_answers;
     tiny->reason = tiny_fails_at(c, "start") ? strdup("start") : c->reason == NULL ? NULL : strdup(c->reason);
     tiny->secret = secret_random(32);
     TG_INVARIANT(pthread_create(&tiny->early, NULL, tiny_early_thread, tiny) == 0);
@@ -161,6 +167,7 @@ static inline void tiny_reload(void *state, const void *config)
 {
     struct tiny *tiny = state;
     const struct tiny_config *c = config;
+    LOG(LOG_DEBUG, NULL, "tiny.reload");
     pthread_mutex_lock(&tiny->lock);
     free(tiny->reason);
     tiny->reason = c->reason == NULL ? NULL : strdup(c->reason);
@@ -176,6 +183,16 @@ static inline const char *tiny_not_serving(void *state)
     return reason;
 }
 
+static inline void tiny_answer_held(struct tiny *tiny)
+{
+    pthread_mutex_lock(&tiny->lock);
+    struct rpc_call *held = tiny->held;
+    tiny->held = NULL;
+    pthread_mutex_unlock(&tiny->lock);
+    if (held != NULL)
+        tiny_answer(held);
+}
+
 static inline void tiny_drain(void *state, unsigned timeout_ms)
 {
     struct tiny *tiny = state;
@@ -183,11 +200,9 @@ static inline void tiny_drain(void *state, unsigned timeout_ms)
     pthread_mutex_lock(&tiny->lock);
     while (tiny->drain_waits && !tiny->go)
         pthread_cond_wait(&tiny->changed, &tiny->lock);
-    struct rpc_call *held = tiny->held;
-    tiny->held = NULL;
     pthread_mutex_unlock(&tiny->lock);
-    if (held != NULL)
-        tiny_answer(held);
+    if (tiny->drain_answers)
+        tiny_answer_held(tiny);
 }
 
 static inline void tiny_close(void *state)
@@ -198,6 +213,7 @@ static inline void tiny_close(void *state)
     pthread_cond_broadcast(&tiny->changed);
     pthread_mutex_unlock(&tiny->lock);
     pthread_join(tiny->early, NULL);
+    tiny_answer_held(tiny);
     LOG(LOG_INFO, NULL, "tiny.closed");
     secret_free(tiny->secret);
     free(tiny->reason);

@@ -90,7 +90,9 @@ static void who_cannot_open_ends_with_1(void **state)
     assert_true(child_logs(child, "service.failed"));
     assert_non_null(
         strstr(child->line, "\"code\":\"NOT_FOUND\",\"error\":\"the disk is gone: put it back\""));
-    assert_ends(child, 1, "", ""); /* and nothing that was not opened is closed */
+    assert_string_equal(child_rest(child, child->out), ""); /* and nothing that was not opened is closed */
+    assert_string_equal(child_rest(child, child->err), "");
+    assert_int_equal(child_end(child), 1);
 }
 
 static void who_cannot_listen_or_start_is_closed_again(void **state)
@@ -155,6 +157,7 @@ static void reloading_changes_what_may_change(void **state)
     assert_health(child, "", SERVING, "");
     child_configure(child, "reason: the database is away\nlog_level: debug\n");
     assert_int_equal(kill(child->pid, SIGHUP), 0);
+    assert_true(child_logs(child, "tiny.reload")); /* a line for debugging */
     assert_true(child_logs(child, "config.reloaded"));
     assert_health(child, "", NOT_SERVING, "the database is away");
     assert_health(child, "tiny", NOT_SERVING, "the database is away");
@@ -241,6 +244,21 @@ static void a_call_under_way_is_answered_before_the_end(void **state)
     assert_ends(child, 0, "", "");
 }
 
+static void a_call_that_nobody_answers_does_not_hold_up_the_end(void **state)
+{
+    struct child *child = *state;
+    struct command held;
+    child_configure(child, "drain_answers: false\ndrain_timeout: 100ms\n");
+    child_run(child);
+    send_command(child, "hold", &held);
+    assert_true(child_logs(child, "tiny.held"));
+    assert_int_equal(kill(child->pid, SIGTERM), 0);
+    assert_true(child_logs(child, "service.undrained"));
+    assert_true(child_logs(child, "service.stopped"));
+    assert_ends(child, 0, "", ""); /* also when the service answers once its server is closed */
+    assert_int_not_equal(await_command(&held), TG_OK);
+}
+
 static void the_second_signal_ends_at_once(void **state)
 {
     struct child *child = *state;
@@ -288,6 +306,7 @@ int main(int argc, char **argv)
         SERVICE_TEST(reloading_changes_what_may_change),
         SERVICE_TEST(reloading_what_is_not_good_changes_nothing),
         SERVICE_TEST(a_call_under_way_is_answered_before_the_end),
+        SERVICE_TEST(a_call_that_nobody_answers_does_not_hold_up_the_end),
         SERVICE_TEST(the_second_signal_ends_at_once),
         SERVICE_TEST(the_pid_file_is_there_while_it_is_ready),
     };
