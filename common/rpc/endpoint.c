@@ -7,7 +7,7 @@
 #include "common/log.h"
 #include "common/rpc/address.h"
 #include "common/rpc/client.h"
-#include "common/rpc/nng_peer_gone.h"
+#include "common/rpc/nng_repairs.h"
 #include "common/rpc/tls.h"
 
 /* A restarted service is found again within this time. */
@@ -87,7 +87,7 @@ enum tg_code rpc_endpoint_open(struct rpc_endpoint *e, const char *name, const c
     e->name = name;
     e->address = strdup(address);
     TG_ENSURE(e->address != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory");
-    rpc_nng_peer_gone();
+    rpc_nng_repairs();
     int rv = nng_req0_open(&e->socket);
     if (rv != 0) {
         free(e->address);

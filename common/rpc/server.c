@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "common/rpc/address.h"
-#include "common/rpc/nng_peer_gone.h"
+#include "common/rpc/nng_repairs.h"
 #include "common/rpc/tls.h"
 
 enum { IN_FLIGHT_MAX = 4096, SOCKET_MODE = 0600 };
@@ -138,7 +138,7 @@ enum tg_code rpc_server_listen(struct rpc_server *server, const struct rpc_liste
 {
     struct rpc_socket *s = calloc(1, sizeof *s);
     TG_ENSURE(s != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the RPC server");
-    rpc_nng_peer_gone();
+    rpc_nng_repairs();
     int rv = nng_rep0_open(&s->socket);
     if (rv != 0) {
         free(s);

@@ -1,0 +1,184 @@
+#include "client/charger/fill.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/charger/pending.h"
+#include "common/pb.h"
+#include "common/ticket_info.h"
+#include "proto/key_store.pb-c.h"
+
+/* What the key store's no means for the user. */
+static enum client_exit exit_for_call(enum tg_code code)
+{
+    switch ((unsigned)code) {
+    case TG_UNAUTHENTICATED:
+    case TG_PERMISSION_DENIED:
+    case TG_FAILED_PRECONDITION:
+    case TG_NOT_FOUND:
+        return EXIT_REFUSED;
+    case TG_RESOURCE_EXHAUSTED:
+    case TG_ABORTED:
+        return EXIT_TRY_LATER;
+    case TG_UNAVAILABLE:
+    case TG_UNKNOWN:
+    case TG_DEADLINE_EXCEEDED:
+    case TG_CANCELLED:
+        return EXIT_GATEWAY_UNREACHABLE;
+    default:
+        return EXIT_PROTOCOL;
+    }
+}
+
+static enum tg_code call(const struct fill_request *request, const char *method,
+                         const ProtobufCMessage *message, bool idempotent, ProtobufCMessage **response,
+                         struct tg_error *err)
+{
+    const struct trace trace = trace_new();
+    const struct rpc_request rpc = {.service = &tg__key_store__descriptor,
+                                    .method = method,
+                                    .message = message,
+                                    .budget_ms = request->timeout_ms,
+                                    .trace = trace.hex,
+                                    .idempotent = idempotent};
+    return rpc_call_wait(request->key_store, &rpc, response, err);
+}
+
+static enum tg_code check(const Tg__FillResponse *response, uint32_t wanted, struct tg_error *err)
+{
+    TG_ENSURE(response->n_entries == wanted, err, TG_DATA_LOSS, "the key store sent %zu keys instead of %u",
+              response->n_entries, wanted);
+    TG_ENSURE(response->fill_id.len > 0 && response->fill_id.len <= PENDING_FILL_ID_MAX, err, TG_DATA_LOSS,
+              "the key store sent a fill id of %zu bytes", response->fill_id.len);
+    for (size_t i = 0; i < response->n_entries; i++)
+        TG_ENSURE(response->entries[i]->ticket.len == TICKET_LEN &&
+                      response->entries[i]->key.len == QUANTUM_KEY_LEN,
+                  err, TG_DATA_LOSS, "the key store sent a ticket or key of the wrong length");
+    return TG_OK;
+}
+
+static void entries_free(struct shield_entry *entries, struct secret **keys, size_t count)
+{
+    for (size_t i = 0; keys != NULL && i < count; i++)
+        secret_free(keys[i]);
+    free(keys);
+    free(entries);
+}
+
+static enum tg_code put_on_shield(const struct fill_request *request, const Tg__FillResponse *response,
+                                  struct tg_error *err)
+{
+    size_t count = response->n_entries;
+    struct shield_entry *entries = calloc(count, sizeof *entries);
+    struct secret **keys = calloc(count, sizeof(struct secret *));
+    bool memory = entries != NULL && keys != NULL;
+    for (size_t i = 0; memory && i < count; i++) {
+        keys[i] = secret_copy(response->entries[i]->key.data, QUANTUM_KEY_LEN);
+        memory = keys[i] != NULL;
+        entries[i] = (struct shield_entry){.ticket = response->entries[i]->ticket.data, .key = keys[i]};
+    }
+    enum tg_code code =
+        memory ? shield_add(request->shield, entries, count, err)
+               : tg_fail(err, TG_RESOURCE_EXHAUSTED, "out of locked memory: use a smaller --chunk");
+    entries_free(entries, keys, count);
+    return code;
+}
+
+static enum client_exit confirm(const struct fill_request *request, const struct pending *pending,
+                                struct tg_error *err)
+{
+    Tg__ConfirmFillRequest message = TG__CONFIRM_FILL_REQUEST__INIT;
+    message.fill_id = pb_bytes(pending->fill_id, pending->fill_id_len);
+    message.shield_id = pb_string(pending->shield_id);
+    ProtobufCMessage *response = NULL;
+    enum tg_code code = call(request, "ConfirmFill", &message.base, true, &response, err);
+    rpc_free_response(response);
+    if (code != TG_OK)
+        return exit_for_call(code);
+    return pending_remove(request->shield_path, err) == TG_OK ? EXIT_OK : EXIT_IO;
+}
+
+static enum client_exit keys_on_shield(const struct fill_request *request, uint32_t *keys,
+                                       struct tg_error *err)
+{
+    struct shield_status status;
+    enum tg_code code = shield_get_status(request->shield, (uint64_t)time(NULL), &status, err);
+    *keys = code == TG_OK ? (uint32_t)(status.ready + status.expired) : 0;
+    return code == TG_OK ? EXIT_OK : exit_for_shield(code);
+}
+
+/* A fill that was interrupted last time. As many keys on the shield as before it: they never got there, and
+ * stay unusable at the key store. Otherwise they did. */
+static enum client_exit catch_up(const struct fill_request *request, struct tg_error *err)
+{
+    struct pending pending;
+    bool found = false;
+    uint32_t keys = 0;
+    enum tg_code code = pending_read(request->shield_path, &pending, &found, err);
+    if (code != TG_OK)
+        return code == TG_DATA_LOSS ? EXIT_BAD_INPUT : exit_for_file(code);
+    if (!found)
+        return EXIT_OK;
+    enum client_exit how = keys_on_shield(request, &keys, err);
+    if (how != EXIT_OK)
+        return how;
+    bool added = keys != pending.keys_before && strcmp(pending.shield_id, request->shield_id) == 0;
+    if (added)
+        return confirm(request, &pending, err);
+    return pending_remove(request->shield_path, err) == TG_OK ? EXIT_OK : EXIT_IO;
+}
+
+/* Made, remembered, put on the shield, confirmed: wherever this breaks off, the next run knows what to do. */
+static enum client_exit keep(const struct fill_request *request, const Tg__FillResponse *response,
+                             struct tg_error *err)
+{
+    struct pending pending = {.fill_id_len = response->fill_id.len};
+    memcpy(pending.fill_id, response->fill_id.data, response->fill_id.len);
+    snprintf(pending.shield_id, sizeof pending.shield_id, "%s", request->shield_id);
+    enum client_exit how = keys_on_shield(request, &pending.keys_before, err);
+    if (how != EXIT_OK)
+        return how;
+    enum tg_code code = pending_write(request->shield_path, &pending, err);
+    if (code != TG_OK)
+        return exit_for_file(code);
+    code = put_on_shield(request, response, err);
+    if (code == TG_OK)
+        return confirm(request, &pending, err);
+    if (pending_remove(request->shield_path, NULL) != TG_OK)
+        return EXIT_IO;
+    return exit_for_shield(code);
+}
+
+static enum client_exit fill_chunk(const struct fill_request *request, uint32_t count, struct tg_error *err)
+{
+    Tg__FillRequest message = TG__FILL_REQUEST__INIT;
+    message.shield_id = pb_string(request->shield_id);
+    message.user = pb_string(request->user);
+    message.password = pb_bytes(secret_view(request->password), secret_len(request->password));
+    message.count = count;
+    ProtobufCMessage *response = NULL;
+    enum tg_code code = call(request, "Fill", &message.base, false, &response, err);
+    if (code != TG_OK)
+        return exit_for_call(code);
+    const Tg__FillResponse *fill = (const Tg__FillResponse *)response;
+    enum client_exit how = check(fill, count, err) == TG_OK ? keep(request, fill, err) : EXIT_PROTOCOL;
+    rpc_free_response(response);
+    return how;
+}
+
+enum client_exit fill_run(const struct fill_request *request, uint32_t *filled, struct tg_error *err)
+{
+    *filled = 0;
+    enum client_exit how = catch_up(request, err);
+    while (how == EXIT_OK && *filled < request->count && !request->stop(request->arg)) {
+        uint32_t left = request->count - *filled;
+        uint32_t count = left < request->chunk ? left : request->chunk;
+        how = fill_chunk(request, count, err);
+        if (how == EXIT_OK) {
+            *filled += count;
+            request->progress(request->arg, *filled, request->count);
+        }
+    }
+    return how;
+}
