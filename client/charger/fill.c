@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/charger/options.h"
 #include "client/charger/pending.h"
 #include "common/pb.h"
 #include "common/ticket_info.h"
@@ -108,8 +109,14 @@ static enum client_exit keys_on_shield(const struct fill_request *request, uint3
     return code == TG_OK ? EXIT_OK : exit_for_shield(code);
 }
 
-/* A fill that was interrupted last time. As many keys on the shield as before it: they never got there, and
- * stay unusable at the key store. Otherwise they did. */
+/* As many keys on the shield as before: they never got there (and stay unusable at the key store), unless
+ * there may have been so many that expired ones had to give way. */
+static bool was_added(const struct pending *pending, uint32_t keys)
+{
+    return keys != pending->keys_before || pending->keys_before + pending->count > CHARGER_COUNT_MAX;
+}
+
+/* A fill that was interrupted last time. */
 static enum client_exit catch_up(const struct fill_request *request, struct tg_error *err)
 {
     struct pending pending;
@@ -123,8 +130,7 @@ static enum client_exit catch_up(const struct fill_request *request, struct tg_e
     enum client_exit how = keys_on_shield(request, &keys, err);
     if (how != EXIT_OK)
         return how;
-    bool added = keys != pending.keys_before && strcmp(pending.shield_id, request->shield_id) == 0;
-    if (added)
+    if (strcmp(pending.shield_id, request->shield_id) == 0 && was_added(&pending, keys))
         return confirm(request, &pending, err);
     return pending_remove(request->shield_path, err) == TG_OK ? EXIT_OK : EXIT_IO;
 }
@@ -133,7 +139,7 @@ static enum client_exit catch_up(const struct fill_request *request, struct tg_e
 static enum client_exit keep(const struct fill_request *request, const Tg__FillResponse *response,
                              struct tg_error *err)
 {
-    struct pending pending = {.fill_id_len = response->fill_id.len};
+    struct pending pending = {.fill_id_len = response->fill_id.len, .count = (uint32_t)response->n_entries};
     memcpy(pending.fill_id, response->fill_id.data, response->fill_id.len);
     snprintf(pending.shield_id, sizeof pending.shield_id, "%s", request->shield_id);
     enum client_exit how = keys_on_shield(request, &pending.keys_before, err);

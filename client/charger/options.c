@@ -111,7 +111,7 @@ static enum tg_code set(char **place, const char *value, struct tg_error *err)
 /* Without a file: what it would have held. */
 static enum tg_code defaults(struct charger_config *config, struct tg_error *err)
 {
-    static const char empty[] = "key_store: {endpoints: [\"\"]}\n";
+    static const char empty[] = "key_store: {endpoints: [replaced]}\n";
     return config_parse("arguments", empty, sizeof empty - 1, charger_config_rows, config, err);
 }
 

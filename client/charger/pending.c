@@ -23,8 +23,9 @@ enum tg_code pending_write(const char *shield, const struct pending *pending, st
     char path[PATH_MAX], id[2 * PENDING_FILL_ID_MAX + 1], text[FILE_MAX];
     path_of(shield, path);
     hex_encode(pending->fill_id, pending->fill_id_len, id);
-    int len = snprintf(text, sizeof text, "{\"fill_id\":\"%s\",\"shield_id\":\"%s\",\"keys_before\":%u}\n",
-                       id, pending->shield_id, pending->keys_before);
+    int len = snprintf(text, sizeof text,
+                       "{\"fill_id\":\"%s\",\"shield_id\":\"%s\",\"keys_before\":%u,\"count\":%u}\n", id,
+                       pending->shield_id, pending->keys_before, pending->count);
     TG_INVARIANT(len > 0 && (size_t)len < sizeof text);
     return file_replace(path, text, (size_t)len, err);
 }
@@ -54,16 +55,18 @@ static bool hex_decode(const char *hex, uint8_t *out, size_t max, size_t *len)
 static bool decode(const char *text, size_t len, struct pending *out)
 {
     const char *id = NULL, *shield_id = NULL;
-    json_int_t before = -1;
+    json_int_t before = -1, count = -1;
     json_t *object = json_loadb(text, len, 0, NULL);
-    bool good = object != NULL && json_unpack(object, "{s:s, s:s, s:I}", "fill_id", &id, "shield_id",
-                                              &shield_id, "keys_before", &before) == 0;
-    good = good && before >= 0 && before <= UINT32_MAX &&
-           name_check_id("shield id", shield_id, NULL) == TG_OK &&
-           hex_decode(id, out->fill_id, sizeof out->fill_id, &out->fill_id_len);
+    bool good = object != NULL &&
+                json_unpack(object, "{s:s, s:s, s:I, s:I}", "fill_id", &id, "shield_id", &shield_id,
+                            "keys_before", &before, "count", &count) == 0 &&
+                before >= 0 && before <= UINT32_MAX && count > 0 && count <= UINT32_MAX &&
+                name_check_id("shield id", shield_id, NULL) == TG_OK &&
+                hex_decode(id, out->fill_id, sizeof out->fill_id, &out->fill_id_len);
     if (good) {
         snprintf(out->shield_id, sizeof out->shield_id, "%s", shield_id);
         out->keys_before = (uint32_t)before;
+        out->count = (uint32_t)count;
     }
     json_decref(object);
     return good;

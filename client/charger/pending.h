@@ -18,6 +18,7 @@ struct pending {
     size_t fill_id_len;
     char shield_id[NAME_ID_MAX + 1];
     uint32_t keys_before; /* on the shield, expired ones included, before this fill was added */
+    uint32_t count;       /* of this fill */
 };
 
 /* Durable on return. */
