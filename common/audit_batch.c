@@ -112,7 +112,7 @@ void audit_pump(struct audit_client *audit)
 static void wait_to_retry(struct audit_batch *batch)
 {
     uint32_t shift = batch->failures < 5 ? batch->failures : 5;
-    uint32_t pause = BACKOFF_FIRST_MS << shift;
+    uint32_t pause = (uint32_t)BACKOFF_FIRST_MS << shift;
     batch->failures++;
     batch->state = BATCH_WAITING;
     batch->retry_at_ms = clock_now_ms() + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS);

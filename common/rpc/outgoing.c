@@ -84,7 +84,7 @@ static uint32_t jitter(unsigned attempts)
 {
     uint32_t random = 0;
     random_bytes(&random, sizeof random);
-    return random % (BACKOFF_FIRST_MS << (attempts - 1));
+    return random % ((uint32_t)BACKOFF_FIRST_MS << (attempts - 1));
 }
 
 static bool account(struct rpc_outgoing *call, bool success)

@@ -26,7 +26,7 @@ static enum tg_code forbid_dumps(struct tg_error *err)
 }
 
 /* Asks for what is granted anyway; who is refused finds out where it matters. */
-static void raise_to_hard_limit(int resource, rlim_t at_most)
+static void raise_to_hard_limit(__rlimit_resource_t resource, rlim_t at_most)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0 || limit.rlim_cur >= at_most)

@@ -171,7 +171,7 @@ void connection_send(struct connection *c, const uint8_t *frame, size_t len)
 const uint8_t *connection_send_message(struct connection *c, enum frame_type type, uint32_t stream,
                                        const ProtobufCMessage *message, size_t *len)
 {
-    const struct order_row *row = order_find(c->state, ORDER_GATEWAY, type);
+    const struct order_row *row = order_find(c->state, ORDER_GATEWAY, (uint8_t)type);
     TG_INVARIANT(row != NULL);
     size_t size = protobuf_c_message_get_packed_size(message);
     size_t max = c->session == NULL ? FRAME_MAX_BEFORE_LOGIN : FRAME_MAX;
