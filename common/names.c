@@ -1,7 +1,10 @@
 #include "common/names.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
+
+#include "common/utf8.h"
 
 /* Not isalnum(): an id means the same in every locale. */
 static bool in_id(char c)
@@ -27,8 +30,12 @@ enum tg_code name_check_text(const char *what, const char *text, struct tg_error
     size_t len = strnlen(text, NAME_TEXT_MAX + 1);
     TG_ENSURE(len <= NAME_TEXT_MAX, err, TG_INVALID_ARGUMENT, "%s is longer than %d bytes", what,
               NAME_TEXT_MAX);
-    for (size_t i = 0; i < len; i++)
-        TG_ENSURE((unsigned char)text[i] >= 0x20 && text[i] != 0x7f, err, TG_INVALID_ARGUMENT,
-                  "%s holds a control character", what);
+    for (size_t at = 0; at < len;) {
+        uint32_t code = 0;
+        size_t step = utf8_decode(text + at, len - at, &code);
+        TG_ENSURE(step > 0, err, TG_INVALID_ARGUMENT, "%s is not valid UTF-8", what);
+        TG_ENSURE(!utf8_steers(code), err, TG_INVALID_ARGUMENT, "%s holds a control character", what);
+        at += step;
+    }
     return TG_OK;
 }

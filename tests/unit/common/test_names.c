@@ -42,6 +42,9 @@ static void a_text_is_bounded_and_without_controls(void **state)
     assert_int_equal(name_check_text("owner", text, NULL), TG_OK);
     assert_int_equal(name_check_text("owner", "a\tb", NULL), TG_INVALID_ARGUMENT);
     assert_int_equal(name_check_text("owner", "a\x7f", NULL), TG_INVALID_ARGUMENT);
+    assert_int_equal(name_check_text("owner", "a\xff", NULL), TG_INVALID_ARGUMENT);
+    assert_int_equal(name_check_text("owner", "a\xe2\x80\xae", NULL),
+                     TG_INVALID_ARGUMENT); /* turns the line */
     assert_int_equal(name_check_text("owner", "", NULL), TG_OK);
     assert_int_equal(name_check_text("owner", "M\xc3\xbcller, Anna", NULL), TG_OK);
 }
