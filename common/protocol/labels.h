@@ -14,4 +14,7 @@
 #define LABEL_SHIELD_BODY "ticketgate/1 shield body" /* from the PIN's key: seals the list of entries */
 #define LABEL_SHIELD_KEYS "ticketgate/1 shield keys" /* from the PIN's key: seals each quantum key in it */
 
+#define LABEL_AT_REST_WRAP "key store wrap"   /* of a KEK: wraps one data key; followed by a salt in hex */
+#define LABEL_KEK_CHECK "key store kek check" /* of a KEK: tells whether a database was written under it */
+
 #endif

@@ -1,0 +1,72 @@
+/* The key store: makes, holds and spends quantum keys (DESIGN.md 5, docs/key-centre.md). What its files
+ * share. */
+#ifndef TG_KEY_STORE_KEY_STORE_H
+#define TG_KEY_STORE_KEY_STORE_H
+
+#include <stdint.h>
+
+#include "common/audit_client.h"
+#include "common/config.h"
+#include "common/error.h"
+#include "common/rpc/rpc.h"
+#include "common/secret.h"
+#include "common/service/service.h"
+#include "common/ticket.h"
+#include "keyring.h"
+#include "proto/key_store.pb-c.h"
+#include "source.h"
+#include "store.h"
+#include "writer.h"
+
+enum key_store_limits {
+    FILL_MAX = 1000,                   /* keys at once; also what one RPC message holds */
+    FILL_CONFIRM_WINDOW_S = 24 * 3600, /* a fill that is not confirmed by then lapses */
+    PASSWORD_MAX = 1024
+};
+
+struct key_store_config {
+    struct service_config service;
+    char *database;
+    char *kek_file;
+    char *ticket_key_file;
+    char *centre_id;
+    int64_t key_lifetime;  /* ms */
+    int64_t answer_window; /* ms */
+    struct rpc_peer radius_bridge;
+    struct rpc_peer audit;
+};
+
+/* The context of every call. */
+struct key_store {
+    struct store *store; /* the writer's, once it runs */
+    struct writer *writer;
+    struct keyring *keyring;
+    struct secret *ticket_key;
+    struct source *source;
+    struct audit_client *audit;
+    struct rpc_client *bridge;
+    uint8_t centre[TICKET_CENTRE_LEN];
+    uint64_t key_lifetime_s;
+    uint64_t answer_window_s;
+    uint64_t (*now_s)(void); /* Unix time; tests set it */
+};
+
+/* lifecycle.c: for struct service. */
+extern const struct config_row key_store_rows[];
+enum tg_code key_store_open(const void *config, void **state, struct tg_error *err);
+enum tg_code key_store_start(void *state, struct tg_error *err);
+const char *key_store_not_serving(void *state);
+void key_store_close(void *state);
+
+/* handlers.c: the table. */
+extern const struct rpc_method key_store_methods[];
+
+/* Its rows. Each takes the call over and answers it later (or at once, when the request is refused). */
+rpc_handler handle_spend;                                               /* spend.c */
+rpc_handler handle_fill;                                                /* fill.c */
+rpc_handler handle_confirm;                                             /* confirm.c */
+rpc_handler handle_qkud_add, handle_qkud_revoke;                        /* registry.c */
+rpc_handler handle_shield_add, handle_shield_revoke, handle_key_revoke; /* registry.c */
+rpc_handler handle_qkud_list, handle_shield_list, handle_key_list;      /* lists.c */
+
+#endif

@@ -1,0 +1,178 @@
+/* How the key store starts, says whether it can serve, and ends. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/trace.h"
+#include "key-store.h"
+
+#define YEAR_MS (365LL * 24 * 3600 * 1000)
+
+const struct config_row key_store_rows[] = {
+    {.key = "database",
+     .type = CONFIG_PATH,
+     .offset = offsetof(struct key_store_config, database),
+     .help = "The SQLite file; made on the first start, in a directory that exists"},
+    {.key = "kek_file",
+     .type = CONFIG_PATH,
+     .offset = offsetof(struct key_store_config, kek_file),
+     .help = "Key-encryption key: 32 raw bytes, mode 0400"},
+    {.key = "ticket_key_file",
+     .type = CONFIG_PATH,
+     .offset = offsetof(struct key_store_config, ticket_key_file),
+     .help = "Authenticates tickets: 32 raw bytes, mode 0400; the ticket resolver has the same"},
+    {.key = "centre_id",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct key_store_config, centre_id),
+     .min = TICKET_CENTRE_LEN,
+     .max = TICKET_CENTRE_LEN,
+     .help = "Names this key centre in its tickets"},
+    {.key = "key_lifetime",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct key_store_config, key_lifetime),
+     .fallback = "180d",
+     .min = 60000,
+     .max = 10 * YEAR_MS,
+     .help = "How long a new key can be spent"},
+    {.key = "answer_window",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct key_store_config, answer_window),
+     .fallback = "60s",
+     .min = 1000,
+     .max = 3600000,
+     .help = "How long the same request gets the same answer to a spend"},
+    RPC_PEER_ROWS("radius_bridge.", struct key_store_config, radius_bridge),
+    RPC_PEER_ROWS("audit.", struct key_store_config, audit),
+    {.key = NULL},
+};
+
+static uint64_t unix_now_s(void)
+{
+    return clock_unix_us() / 1000000;
+}
+
+/* ---- is this database ours? ---- */
+
+/* A fact that must not change: kept at the first start, compared at every other. */
+static enum tg_code check_note(struct store *store, const char *name, const void *value, size_t len,
+                               bool *same, struct tg_error *err)
+{
+    uint8_t kept[STORE_NOTE_MAX];
+    size_t kept_len = 0;
+    enum tg_code code = store->ops->note_find(store, name, kept, &kept_len, err);
+    *same = true;
+    if (code == TG_NOT_FOUND)
+        return store->ops->note_set(store, name, value, len, err);
+    *same = code == TG_OK && kept_len == len && memcmp(kept, value, len) == 0;
+    return code;
+}
+
+static enum tg_code check_notes(struct key_store *ks, const struct key_store_config *config,
+                                struct tg_error *err)
+{
+    uint8_t check[KEK_CHECK_LEN];
+    char note[16];
+    bool same;
+    uint32_t kek = keyring_newest(ks->keyring);
+    TG_TRY(keyring_check_value(ks->keyring, kek, check, err));
+    snprintf(note, sizeof note, "kek %u", kek);
+    TG_TRY(check_note(ks->store, note, check, sizeof check, &same, err));
+    TG_ENSURE(same, err, TG_FAILED_PRECONDITION,
+              "%s is not the key under which %s was written: restore the right one", config->kek_file,
+              config->database);
+    TG_TRY(check_note(ks->store, "centre", ks->centre, sizeof ks->centre, &same, err));
+    TG_ENSURE(same, err, TG_FAILED_PRECONDITION,
+              "%s belongs to another centre than %s: correct centre_id or database", config->database,
+              config->centre_id);
+    return TG_OK;
+}
+
+static enum tg_code check_ours(struct key_store *ks, const struct key_store_config *config,
+                               struct tg_error *err)
+{
+    struct store *store = ks->store;
+    TG_TRY(store->ops->begin(store, err));
+    enum tg_code code = check_notes(ks, config, err);
+    if (code == TG_OK)
+        return store->ops->commit(store, err);
+    store->ops->rollback(store);
+    return code;
+}
+
+/* ---- for struct service ---- */
+
+static enum tg_code acquire(struct key_store *ks, const struct key_store_config *config, struct tg_error *err)
+{
+    TG_TRY(keyring_open(config->kek_file, &ks->keyring, err));
+    TG_TRY(file_read_secret(config->ticket_key_file, TICKET_KEY_LEN, &ks->ticket_key, err));
+    TG_TRY(store_sqlite_open(config->database, &ks->store, err));
+    TG_TRY(check_ours(ks, config, err));
+    TG_TRY(audit_client_open(&ks->audit, "key-store", &config->audit, err));
+    return rpc_client_open(&ks->bridge, "radius bridge", &config->radius_bridge, err);
+}
+
+enum tg_code key_store_open(const void *config_, void **state, struct tg_error *err)
+{
+    const struct key_store_config *config = config_;
+    struct key_store *ks = calloc(1, sizeof *ks);
+    TG_ENSURE(ks != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory");
+    signal(SIGXFSZ,
+           SIG_IGN); /* a quota that is used up is an error of the write, not the end of the process */
+    memcpy(ks->centre, config->centre_id, sizeof ks->centre);
+    ks->key_lifetime_s = (uint64_t)config->key_lifetime / 1000;
+    ks->answer_window_s = (uint64_t)config->answer_window / 1000;
+    ks->now_s = unix_now_s;
+    ks->source = source_drbg();
+    enum tg_code code = acquire(ks, config, err);
+    if (code == TG_OK)
+        *state = ks;
+    else
+        key_store_close(ks);
+    return code;
+}
+
+static enum tg_code tick(void *arg, struct store *store, bool *more, struct tg_error *err)
+{
+    const struct key_store *ks = arg;
+    uint64_t now_s = ks->now_s();
+    return store->ops->upkeep(store,
+                              &(struct store_upkeep){.now_s = now_s,
+                                                     .answers_before_s = now_s - ks->answer_window_s,
+                                                     .fills_before_s = now_s - FILL_CONFIRM_WINDOW_S},
+                              more, err);
+}
+
+enum tg_code key_store_start(void *state, struct tg_error *err)
+{
+    struct key_store *ks = state;
+    return writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err);
+}
+
+/* Without the RADIUS bridge shields cannot be filled, but keys can be spent: that is still serving. */
+const char *key_store_not_serving(void *state)
+{
+    const struct key_store *ks = state;
+    const char *problem = ks->writer != NULL ? writer_problem(ks->writer) : "the writer has not been started";
+    if (problem == NULL && !audit_client_ready(ks->audit))
+        problem = "the audit service cannot be reached";
+    return problem;
+}
+
+/* In the order in which calls flow, so that each finds the next still there. */
+void key_store_close(void *state)
+{
+    enum { AUDIT_WAIT_MS = 2000 };
+    struct key_store *ks = state;
+    rpc_client_close(ks->bridge);
+    writer_stop(ks->writer);
+    audit_client_close(ks->audit, AUDIT_WAIT_MS);
+    if (ks->store != NULL)
+        ks->store->ops->close(ks->store);
+    if (ks->source != NULL)
+        ks->source->close(ks->source);
+    secret_free(ks->ticket_key);
+    keyring_close(ks->keyring);
+    free(ks);
+}

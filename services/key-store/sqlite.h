@@ -1,0 +1,118 @@
+/* Inside of the SQLite backend only: what its files share. */
+#ifndef TG_KEY_STORE_SQLITE_H
+#define TG_KEY_STORE_SQLITE_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "store.h"
+
+enum { SQL_STATEMENTS_MAX = 64 };
+
+struct sqlite {
+    struct store base; /* first: a struct store * is a struct sqlite * */
+    sqlite3 *db;
+    char *path;
+    struct sql_prepared {
+        const char *text; /* its address is the key */
+        sqlite3_stmt *statement;
+    } prepared[SQL_STATEMENTS_MAX];
+    int wal_pages;         /* in the write-ahead log since it was last emptied */
+    uint64_t destroyed_ms; /* since when the log may still hold destroyed keys; 0: it does not */
+};
+
+/* ---- sqlite_sql.c: statements ---- */
+
+/* The statement of a SQL text that has static storage: prepared once, reset, without bindings. */
+enum tg_code sql_get(struct sqlite *s, const char *text, sqlite3_stmt **out,
+                     struct tg_error *err) TG_MUST_CHECK;
+/* For TG_CLEANUP: resets and unbinds, so that nothing borrowed outlives the call. */
+void sql_done(sqlite3_stmt **statement);
+/* Steps to the next row; *row says whether there is one. */
+enum tg_code sql_step(struct sqlite *s, sqlite3_stmt *statement, bool *row,
+                      struct tg_error *err) TG_MUST_CHECK;
+/* Steps a statement that gives no rows. */
+enum tg_code sql_run(struct sqlite *s, sqlite3_stmt *statement, struct tg_error *err) TG_MUST_CHECK;
+/* Runs SQL text once, without parameters and rows. */
+enum tg_code sql_exec(struct sqlite *s, const char *text, struct tg_error *err) TG_MUST_CHECK;
+/* The first column of the only row of `text`, a number. */
+enum tg_code sql_number(struct sqlite *s, const char *text, int64_t *out, struct tg_error *err) TG_MUST_CHECK;
+/* What SQLite's newest error means to us, with the file's name. */
+enum tg_code sql_fail(struct sqlite *s, int rc, struct tg_error *err);
+
+/* Borrowed by the statement until sql_done. */
+void sql_bind_number(sqlite3_stmt *statement, int index, uint64_t value);
+void sql_bind_text(sqlite3_stmt *statement, int index, const char *text);
+void sql_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, size_t len);
+
+/* Columns: false when the value is not of that size, which only damage can cause. */
+bool sql_column_text(sqlite3_stmt *statement, int column, char *out, size_t size);
+bool sql_column_blob(sqlite3_stmt *statement, int column, void *out, size_t len);
+uint64_t sql_column_number(sqlite3_stmt *statement, int column);
+bool sql_column_null(sqlite3_stmt *statement, int column);
+enum tg_code sql_damaged(struct sqlite *s, struct tg_error *err);
+
+/* The three columns kek, wrapped, sealed; NULLs when the key was destroyed. */
+void sql_bind_key(sqlite3_stmt *statement, int first, const struct at_rest *key);
+bool sql_column_key(sqlite3_stmt *statement, int first, struct at_rest *key);
+/* Notes that a transaction destroyed a key: the log is emptied soon (tidy). */
+void sql_destroyed(struct sqlite *s);
+
+/* ---- sqlite_schema.c ---- */
+
+/* Checks that this database is ours, whole, and of a version we know. Reads only. */
+enum tg_code sqlite_schema_check(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
+/* Makes the schema in an empty database. */
+enum tg_code sqlite_schema_make(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
+
+/* ---- store_sqlite.c ---- */
+
+extern const struct store_ops sqlite_ops;
+/* Also of one that was opened by half. */
+void sqlite_close(struct sqlite *s);
+/* For sqlite3_wal_hook, with a struct sqlite. */
+int sqlite_count_wal_pages(void *arg, sqlite3 *db, const char *name, int pages);
+
+/* ---- the rest of struct store_ops, by table ---- */
+
+/* sqlite_registry.c */
+enum tg_code sqlite_note_find(struct store *s, const char *name, uint8_t out[STORE_NOTE_MAX], size_t *len,
+                              struct tg_error *err);
+enum tg_code sqlite_note_set(struct store *s, const char *name, const void *value, size_t len,
+                             struct tg_error *err);
+enum tg_code sqlite_qkud_add(struct store *s, const struct store_qkud *qkud, struct tg_error *err);
+enum tg_code sqlite_qkud_find(struct store *s, const char *id, struct store_qkud *out, struct tg_error *err);
+enum tg_code sqlite_qkud_revoke(struct store *s, const char *id, uint64_t now_s, struct tg_error *err);
+enum tg_code sqlite_qkud_list(struct store *s, const char *after, size_t limit, store_each_qkud *each,
+                              void *arg, struct tg_error *err);
+enum tg_code sqlite_shield_add(struct store *s, const struct store_shield *shield, struct tg_error *err);
+enum tg_code sqlite_shield_find(struct store *s, const char *id, struct store_shield *out,
+                                struct tg_error *err);
+enum tg_code sqlite_shield_revoke(struct store *s, const char *id, uint64_t now_s, uint32_t *keys,
+                                  struct tg_error *err);
+enum tg_code sqlite_shield_list(struct store *s, const char *after, size_t limit, store_each_shield *each,
+                                void *arg, struct tg_error *err);
+/* sqlite_fills.c */
+enum tg_code sqlite_fill_add(struct store *s, const struct store_fill *fill, const struct store_new_key *keys,
+                             size_t count, struct tg_error *err);
+enum tg_code sqlite_fill_find(struct store *s, const uint8_t id[STORE_FILL_ID_LEN], struct store_fill *out,
+                              struct tg_error *err);
+enum tg_code sqlite_fill_confirm(struct store *s, struct store_fill *fill, uint64_t now_s,
+                                 struct tg_error *err);
+enum tg_code sqlite_upkeep(struct store *s, const struct store_upkeep *upkeep, bool *more,
+                           struct tg_error *err);
+/* sqlite_keys.c */
+enum tg_code sqlite_key_find(struct store *s, const uint8_t key_id[TICKET_KEY_ID_LEN], struct store_key *out,
+                             struct tg_error *err);
+enum tg_code sqlite_key_spend(struct store *s, const struct store_key *key, const struct store_spend *spend,
+                              struct tg_error *err);
+enum tg_code sqlite_key_answer(struct store *s, const struct store_key *key, uint64_t since_s,
+                               uint8_t out[STORE_ANSWER_MAX], size_t *len, struct tg_error *err);
+enum tg_code sqlite_key_revoke(struct store *s, const struct store_key *key, struct tg_error *err);
+enum tg_code sqlite_key_list(struct store *s, const struct store_key_filter *filter, size_t limit,
+                             store_each_key *each, void *arg, struct tg_error *err);
+
+#endif

@@ -1,0 +1,182 @@
+/* The key database as a struct of functions: the one seam between the key store's rules and where its rows
+ * lie. SQLite is the one backend that ships; others fit behind the same functions. No rules here: spend.c,
+ * fill.c and registry.c decide, the store remembers.
+ *
+ * A store belongs to one thread at a time (the writer's, once that runs). Codes, everywhere: UNAVAILABLE when
+ * it cannot be read or written now (nothing was changed), DATA_LOSS when it is damaged, INTERNAL when a row
+ * breaks its rules. */
+#ifndef TG_KEY_STORE_STORE_H
+#define TG_KEY_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/names.h"
+#include "common/ticket.h"
+#include "common/trace.h"
+#include "seal_at_rest.h"
+
+enum store_limits {
+    STORE_LIST_MAX = 500,
+    STORE_ANSWER_MAX = 2048, /* sealed ticket info: its names are bounded */
+    STORE_NOTE_MAX = 64,
+    STORE_FILL_ID_LEN = 16
+};
+
+/* What becomes of a key: docs/key-centre.md. Numbers are stored. */
+enum key_state { KEY_MADE = 0, KEY_READY = 1, KEY_SPENT = 2, KEY_REVOKED = 3, KEY_EXPIRED = 4, KEY_STATES };
+/* "made" and so on. */
+const char *key_state_name(enum key_state state);
+/* KEY_STATES: no such state. */
+enum key_state key_state_find(const char *name);
+
+struct store_qkud {
+    char id[NAME_ID_MAX + 1];
+    char description[NAME_TEXT_MAX + 1];
+    uint64_t created_s;
+    bool revoked;
+    struct at_rest key;
+};
+
+struct store_shield {
+    char id[NAME_ID_MAX + 1];
+    char owner[NAME_TEXT_MAX + 1];
+    char policy[NAME_TEXT_MAX + 1];
+    uint64_t created_s;
+    bool revoked;
+    uint32_t made, ready, spent; /* keys in these states */
+};
+
+struct store_key {
+    int64_t row;
+    uint8_t key_id[TICKET_KEY_ID_LEN];
+    enum key_state state;
+    uint64_t created_s, expires_s;
+    struct at_rest key; /* KEY_MADE, KEY_READY */
+    uint64_t spent_s;   /* KEY_SPENT, as the two below */
+    char spent_by[NAME_ID_MAX + 1];
+    uint8_t request_id[REQUEST_ID_LEN];
+    struct store_shield shield; /* without its counts */
+};
+
+struct store_new_key {
+    uint8_t key_id[TICKET_KEY_ID_LEN];
+    struct at_rest key;
+};
+
+struct store_fill {
+    int64_t row;
+    uint8_t id[STORE_FILL_ID_LEN];
+    uint8_t request_id[REQUEST_ID_LEN];
+    char shield_id[NAME_ID_MAX + 1];
+    uint64_t created_s, expires_s;
+    uint64_t confirmed_s; /* 0: not yet */
+    uint32_t ready;       /* how many keys the confirmation made ready */
+    bool shield_revoked;
+};
+
+struct store_spend {
+    uint64_t now_s;
+    const char *qkud_id;
+    const uint8_t *request_id; /* REQUEST_ID_LEN */
+    const uint8_t *answer;
+    size_t answer_len; /* at most STORE_ANSWER_MAX */
+};
+
+struct store_key_filter {
+    const char *shield_id;       /* "": all */
+    enum key_state state;        /* KEY_STATES: all */
+    const uint8_t *after_key_id; /* NULL: from the start; order is that of making */
+};
+
+struct store_upkeep {
+    uint64_t now_s;
+    uint64_t answers_before_s; /* answers made before this, or after now_s (the clock was set back), go */
+    uint64_t fills_before_s;   /* fills made before this and never confirmed lapse */
+};
+
+struct store;
+typedef void store_each_qkud(void *arg, const struct store_qkud *qkud);
+typedef void store_each_shield(void *arg, const struct store_shield *shield);
+typedef void store_each_key(void *arg, const struct store_key *key);
+
+struct store_ops {
+    /* One transaction; commit is durable on return. When commit fails the transaction has been rolled back.
+     * Within it, mark and unmark bracket one item: unmark(keep = false) undoes what was done since mark, and
+     * fails when the whole transaction is lost. */
+    enum tg_code (*begin)(struct store *s, struct tg_error *err);
+    enum tg_code (*commit)(struct store *s, struct tg_error *err);
+    void (*rollback)(struct store *s);
+    enum tg_code (*mark)(struct store *s, struct tg_error *err);
+    enum tg_code (*unmark)(struct store *s, bool keep, struct tg_error *err);
+    /* Outside a transaction: housekeeping of the backend's own files. `idle`: nobody is waiting. */
+    void (*tidy)(struct store *s, bool idle);
+    void (*close)(struct store *s);
+
+    /* All below: inside a transaction. NOT_FOUND and ALREADY_EXISTS carry no text. */
+
+    /* Facts about the whole database. */
+    enum tg_code (*note_find)(struct store *s, const char *name, uint8_t out[STORE_NOTE_MAX], size_t *len,
+                              struct tg_error *err);
+    enum tg_code (*note_set)(struct store *s, const char *name, const void *value, size_t len,
+                             struct tg_error *err);
+
+    enum tg_code (*qkud_add)(struct store *s, const struct store_qkud *qkud, struct tg_error *err);
+    enum tg_code (*qkud_find)(struct store *s, const char *id, struct store_qkud *out, struct tg_error *err);
+    /* Destroys its wrapped key. Again: OK. */
+    enum tg_code (*qkud_revoke)(struct store *s, const char *id, uint64_t now_s, struct tg_error *err);
+    /* In order of id; rows come without the key. */
+    enum tg_code (*qkud_list)(struct store *s, const char *after, size_t limit, store_each_qkud *each,
+                              void *arg, struct tg_error *err);
+
+    enum tg_code (*shield_add)(struct store *s, const struct store_shield *shield, struct tg_error *err);
+    enum tg_code (*shield_find)(struct store *s, const char *id, struct store_shield *out,
+                                struct tg_error *err);
+    /* Revokes its unspent keys too, and destroys them; *keys says how many. Again: OK. */
+    enum tg_code (*shield_revoke)(struct store *s, const char *id, uint64_t now_s, uint32_t *keys,
+                                  struct tg_error *err);
+    enum tg_code (*shield_list)(struct store *s, const char *after, size_t limit, store_each_shield *each,
+                                void *arg, struct tg_error *err);
+
+    /* Adds the fill and its keys as KEY_MADE. ALREADY_EXISTS: this request id has filled before. */
+    enum tg_code (*fill_add)(struct store *s, const struct store_fill *fill, const struct store_new_key *keys,
+                             size_t count, struct tg_error *err);
+    enum tg_code (*fill_find)(struct store *s, const uint8_t id[STORE_FILL_ID_LEN], struct store_fill *out,
+                              struct tg_error *err);
+    /* KEY_MADE → KEY_READY for its keys; fill->confirmed_s and fill->ready are filled in. */
+    enum tg_code (*fill_confirm)(struct store *s, struct store_fill *fill, uint64_t now_s,
+                                 struct tg_error *err);
+
+    enum tg_code (*key_find)(struct store *s, const uint8_t key_id[TICKET_KEY_ID_LEN], struct store_key *out,
+                             struct tg_error *err);
+    /* KEY_READY → KEY_SPENT, its wrapped data key destroyed, the answer kept. ABORTED: it was not ready. */
+    enum tg_code (*key_spend)(struct store *s, const struct store_key *key, const struct store_spend *spend,
+                              struct tg_error *err);
+    /* The answer kept when `key` was spent, if made at since_s or later. */
+    enum tg_code (*key_answer)(struct store *s, const struct store_key *key, uint64_t since_s,
+                               uint8_t out[STORE_ANSWER_MAX], size_t *len, struct tg_error *err);
+    /* KEY_MADE or KEY_READY → KEY_REVOKED, destroyed; others stay as they are. */
+    enum tg_code (*key_revoke)(struct store *s, const struct store_key *key, struct tg_error *err);
+    /* NOT_FOUND: after_key_id is no key of this store. Rows come without key and owner. */
+    enum tg_code (*key_list)(struct store *s, const struct store_key_filter *filter, size_t limit,
+                             store_each_key *each, void *arg, struct tg_error *err);
+
+    /* Forgets what has had its time: answers, keys past their expiry, fills that were never confirmed. A
+     * bounded piece of work; *more says whether some is left for the next call. */
+    enum tg_code (*upkeep)(struct store *s, const struct store_upkeep *upkeep, bool *more,
+                           struct tg_error *err);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+/* Opens or makes the SQLite database at `path` (mode 0600; its directory must exist) and holds it against
+ * every other process. Nothing is changed in a file that is refused: FAILED_PRECONDITION (not a key database,
+ * of a newer version, or in use by another key store), DATA_LOSS (damaged), PERMISSION_DENIED, UNAVAILABLE.
+ * Texts name the file. */
+enum tg_code store_sqlite_open(const char *path, struct store **store, struct tg_error *err) TG_MUST_CHECK;
+
+#endif

@@ -1,0 +1,118 @@
+#include "task.h"
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "common/pb.h"
+#include "common/trace.h"
+
+enum { AUDIT_LATER_MS = RPC_BUDGET_MAX_MS };
+
+static void applied(struct work *work, enum tg_code status, const char *text);
+
+static enum tg_code apply(struct work *work, struct store *store, struct tg_error *err)
+{
+    struct task *task = (struct task *)work;
+    TG_ENSURE(rpc_call_remaining_ms(task->call) > 0, err, TG_DEADLINE_EXCEEDED,
+              "the call's time was over before its turn came: nothing was done");
+    return task->kind->apply(task, store, err);
+}
+
+void *task_new(size_t size, const struct task_kind *kind, struct key_store *ks, struct rpc_call *call)
+{
+    struct task *task = calloc(1, size);
+    if (task == NULL) {
+        rpc_fail(call, TG_RESOURCE_EXHAUSTED, "out of memory");
+        return NULL;
+    }
+    *task = (struct task){.work = {.apply = apply, .done = applied}, .kind = kind, .ks = ks, .call = call};
+    return task;
+}
+
+static void task_free(struct task *task)
+{
+    if (task->kind->wipe != NULL)
+        task->kind->wipe(task);
+    free(task);
+}
+
+static const char *role_name(enum rpc_role role)
+{
+    int index = 0;
+    while (rpc_role_names[index] != NULL && 1 << index != (int)role)
+        index++;
+    return rpc_role_names[index];
+}
+
+/* `reason` NULL: a success. */
+static void report(const struct task *task, const char *name, const char *reason, uint32_t budget_ms,
+                   audit_done *done, void *arg)
+{
+    Tg__Event event = TG__EVENT__INIT;
+    event.event = pb_string(name);
+    event.outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
+    event.reason = pb_string(reason);
+    event.trace_id = pb_string(rpc_call_trace(task->call));
+    event.peer = pb_string(role_name(rpc_call_role(task->call)));
+    if (task->kind->describe != NULL)
+        task->kind->describe(task, &event);
+    audit_report(task->ks->audit, &event, budget_ms, done, arg);
+}
+
+/* A verdict on the request, as against trouble of our own: auditors want to know. */
+static bool is_verdict(enum tg_code code)
+{
+    return code == TG_INVALID_ARGUMENT || code == TG_NOT_FOUND || code == TG_ALREADY_EXISTS ||
+           code == TG_PERMISSION_DENIED || code == TG_FAILED_PRECONDITION || code == TG_UNAUTHENTICATED ||
+           code == TG_DATA_LOSS;
+}
+
+void task_refuse(struct task *task, enum tg_code code, const char *text)
+{
+    if (task->kind->refused != NULL && is_verdict(code))
+        report(task, task->kind->refused, text, AUDIT_LATER_MS, NULL, NULL);
+    if (code == TG_DATA_LOSS || code == TG_INTERNAL)
+        LOG(LOG_ERROR, rpc_call_trace(task->call), "call.failed", LOG_CODE(code), LOG_TEXT("error", text));
+    rpc_fail(task->call, code, "%s", text);
+    task_free(task);
+}
+
+/* What was done stays done and auditors must hear of it, if later; but the answer is withheld. */
+static void audited(void *arg, enum tg_code status, const char *text)
+{
+    struct task *task = arg;
+    if (status == TG_OK) {
+        task->kind->answer(task);
+        task_free(task);
+        return;
+    }
+    struct tg_error err;
+    tg_fail(&err, task->kind->unaudited,
+            "done, but the answer is withheld: not in the audit log in time (%s)", text);
+    report(task, task->kind->event, err.text, AUDIT_LATER_MS, NULL, NULL);
+    rpc_fail(task->call, err.code, "%s", err.text);
+    task_free(task);
+}
+
+static void applied(struct work *work, enum tg_code status, const char *text)
+{
+    struct task *task = (struct task *)work;
+    if (status != TG_OK) {
+        task_refuse(task, status, text);
+    } else if (task->kind->event == NULL) {
+        task->kind->answer(task);
+        task_free(task);
+    } else {
+        uint32_t budget = rpc_call_remaining_ms(task->call);
+        report(task, task->kind->event, NULL, budget > 0 ? budget : 1, audited, task);
+    }
+}
+
+/* With the audit service away nothing would be answered: then nothing is done either, and no key is lost. */
+void task_submit(struct task *task)
+{
+    if (task->kind->event != NULL && !audit_client_ready(task->ks->audit))
+        task_refuse(task, TG_UNAVAILABLE, "the audit service cannot be reached: nothing was done");
+    else
+        writer_add(task->ks->writer, &task->work);
+}

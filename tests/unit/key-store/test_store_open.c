@@ -1,0 +1,261 @@
+/* Which files the SQLite store refuses, and that it leaves them as they are. */
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "scratch.h"
+
+/* Refused with `code`, named, and not one byte changed. */
+static void refused(const struct scratch *s, enum tg_code code, const char *word)
+{
+    size_t len = 0;
+    size_t after_len = 0;
+    struct tg_error err = {0};
+    struct store *store = NULL;
+    uint8_t *before = read_file(s->database, &len);
+    assert_int_equal(store_sqlite_open(s->database, &store, &err), code);
+    assert_null(store);
+    if (strstr(err.text, s->database) == NULL || strstr(err.text, word) == NULL)
+        fail_msg("%s", err.text);
+    uint8_t *after = read_file(s->database, &after_len);
+    assert_int_equal(len, after_len);
+    if (len > 0)
+        assert_memory_equal(before, after, len);
+    free(before);
+    free(after);
+}
+
+/* As another program would. */
+static void tamper(const struct scratch *s, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void make(struct scratch *s)
+{
+    scratch_open(s);
+    struct store *store = open_store(s);
+    struct store_fill fill;
+    struct store_new_key keys[200];
+    begin(store);
+    add_shield(store, "s1");
+    add_fill(store, "s1", &fill, keys, 200);
+    commit(store);
+    store->ops->close(store);
+}
+
+static void overwrite(const struct scratch *s, off_t at, const void *bytes, size_t len)
+{
+    int fd = open(s->database, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, len, at), (ssize_t)len);
+    close(fd);
+}
+
+static void garbage_is_refused(void **state)
+{
+    (void)state;
+    struct scratch s;
+    make(&s);
+    uint8_t noise[4096];
+    random_bytes(noise, sizeof noise);
+    overwrite(&s, 0, noise, sizeof noise);
+    refused(&s, TG_DATA_LOSS, "damaged");
+    scratch_close(&s);
+}
+
+static void a_page_gone_bad_is_noticed_at_the_start(void **state)
+{
+    (void)state;
+    struct scratch s;
+    make(&s);
+    uint8_t noise[512];
+    struct stat st;
+    random_bytes(noise, sizeof noise);
+    assert_int_equal(stat(s.database, &st), 0);
+    overwrite(&s, st.st_size - 4096, noise, sizeof noise);
+    refused(&s, TG_DATA_LOSS, "damaged");
+    scratch_close(&s);
+}
+
+static void a_file_cut_off_is_noticed_at_the_start(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct stat st;
+    make(&s);
+    assert_int_equal(stat(s.database, &st), 0);
+    assert_int_equal(truncate(s.database, st.st_size / 2 / 4096 * 4096), 0);
+    refused(&s, TG_DATA_LOSS, "damaged");
+    scratch_close(&s);
+}
+
+static void an_empty_file_is_damage_and_no_first_start(void **state)
+{
+    (void)state;
+    struct scratch s;
+    make(&s);
+    assert_int_equal(truncate(s.database, 0), 0);
+    refused(&s, TG_DATA_LOSS, "empty");
+    scratch_close(&s);
+}
+
+static void a_newer_version_is_refused(void **state)
+{
+    (void)state;
+    struct scratch s;
+    make(&s);
+    tamper(&s, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 2");
+    refused(&s, TG_FAILED_PRECONDITION, "version 2");
+    tamper(&s, "PRAGMA user_version = 0");
+    refused(&s, TG_DATA_LOSS, "version 0");
+    scratch_close(&s);
+}
+
+/* A newer key store was killed: what it wrote last is in the log alone, and stays there. */
+static void a_newer_version_with_a_log_is_left_as_it_is(void **state)
+{
+    (void)state;
+    struct scratch s;
+    int status = 0;
+    make(&s);
+    pid_t newer = fork();
+    if (newer == 0) {
+        sqlite3 *db = NULL;
+        bool done = sqlite3_open(s.database, &db) == SQLITE_OK &&
+                    sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL) == SQLITE_OK;
+        _exit(done ? 0 : 1);
+    }
+    waitpid(newer, &status, 0);
+    assert_int_equal(status, 0);
+    refused(&s, TG_FAILED_PRECONDITION, "version 2");
+    scratch_close(&s);
+}
+
+static void another_programs_database_is_refused(void **state)
+{
+    (void)state;
+    struct scratch s;
+    scratch_open(&s);
+    write_key(s.database); /* mode 0600 */
+    assert_int_equal(truncate(s.database, 0), 0);
+    tamper(&s, "CREATE TABLE cats (name); PRAGMA user_version = 1");
+    refused(&s, TG_FAILED_PRECONDITION, "another program");
+    scratch_close(&s);
+}
+
+static void a_file_that_others_can_read_is_refused(void **state)
+{
+    (void)state;
+    struct scratch s;
+    make(&s);
+    assert_int_equal(chmod(s.database, 0640), 0);
+    refused(&s, TG_PERMISSION_DENIED, "chmod 0600");
+    scratch_close(&s);
+}
+
+static void a_directory_that_is_missing_is_named(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct tg_error err;
+    struct store *store = NULL;
+    scratch_open(&s);
+    char path[128];
+    snprintf(path, sizeof path, "%s/no/keys.db", s.dir);
+    assert_int_equal(store_sqlite_open(path, &store, &err), TG_UNAVAILABLE);
+    assert_non_null(strstr(err.text, path));
+    scratch_close(&s);
+}
+
+static void a_second_store_in_this_process_is_refused(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct tg_error err;
+    struct store *second = NULL;
+    scratch_open(&s);
+    struct store *first = open_store(&s);
+    assert_int_equal(store_sqlite_open(s.database, &second, &err), TG_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "in use"));
+    first->ops->close(first);
+    second = open_store(&s);
+    second->ops->close(second);
+    scratch_close(&s);
+}
+
+static void a_second_store_in_another_process_is_refused_until_the_first_is_killed(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct tg_error err;
+    struct store *second = NULL;
+    int up[2];
+    char byte = 0;
+    scratch_open(&s);
+    assert_int_equal(pipe(up), 0);
+    pid_t first = fork();
+    if (first == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        struct store *store = NULL;
+        bool opened = store_sqlite_open(s.database, &store, NULL) == TG_OK;
+        if (!opened || write(up[1], "!", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(up[1]);
+    assert_int_equal(read(up[0], &byte, 1), 1);
+    assert_int_equal(store_sqlite_open(s.database, &second, &err), TG_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "in use"));
+    kill(first, SIGKILL);
+    waitpid(first, NULL, 0);
+    close(up[0]);
+    second = open_store(&s);
+    second->ops->close(second);
+    scratch_close(&s);
+}
+
+static void a_new_database_is_private_whole_and_alone(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct stat st;
+    scratch_open(&s);
+    mode_t old = umask(0);
+    struct store *store = open_store(&s);
+    umask(old);
+    assert_int_equal(stat(s.database, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    store->ops->close(store);
+    DIR *dir = opendir(s.dir);
+    int files = 0;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        files += entry->d_name[0] != '.';
+    closedir(dir);
+    assert_int_equal(files, 3); /* database and two keys: nothing temporary is left */
+    scratch_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(garbage_is_refused),
+        cmocka_unit_test(a_page_gone_bad_is_noticed_at_the_start),
+        cmocka_unit_test(a_file_cut_off_is_noticed_at_the_start),
+        cmocka_unit_test(an_empty_file_is_damage_and_no_first_start),
+        cmocka_unit_test(a_newer_version_is_refused),
+        cmocka_unit_test(a_newer_version_with_a_log_is_left_as_it_is),
+        cmocka_unit_test(another_programs_database_is_refused),
+        cmocka_unit_test(a_file_that_others_can_read_is_refused),
+        cmocka_unit_test(a_directory_that_is_missing_is_named),
+        cmocka_unit_test(a_second_store_in_this_process_is_refused),
+        cmocka_unit_test(a_second_store_in_another_process_is_refused_until_the_first_is_killed),
+        cmocka_unit_test(a_new_database_is_private_whole_and_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
