@@ -39,7 +39,7 @@ static enum tg_code look_up(const char *where, struct sockaddr_storage *address,
                             struct tg_error *err)
 {
     char host[128];
-    const char *port;
+    const char *port = NULL;
     TG_TRY(split(where, host, sizeof host, &port, err));
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
     int rc = getaddrinfo(host, port, &hints, &found);
