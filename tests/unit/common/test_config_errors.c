@@ -196,6 +196,8 @@ static void values_out_of_bounds(void **state)
                    "2:10: timeout: 99999999999999999999d does not fit into 64 bits");
     assert_refused("name: ab\ntimeout: 9223372036854775d\n",
                    "2:10: timeout: 9223372036854775d does not fit into 64 bits");
+    assert_refused("name: ab\nmemory: 9223372036854775808\n",
+                   "2:9: memory: 9223372036854775808 does not fit into 64 bits");
     assert_refused("name: ab\nmemory: 4095\n", "2:9: memory: is 4095; must be at least 4KiB");
     assert_refused("name: ab\nmemory: 9007199254740992KiB\n",
                    "2:9: memory: 9007199254740992KiB does not fit into 64 bits");
