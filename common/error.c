@@ -28,7 +28,7 @@ const char *tg_code_name(unsigned code)
     return code < TG_CODE_COUNT ? names[code] : "INVALID";
 }
 
-enum tg_code tg_fail(struct tg_error *err, enum tg_code code, const char *fmt, ...)
+enum tg_code(tg_fail)(struct tg_error *err, enum tg_code code, const char *fmt, ...)
 {
     if (err != NULL) {
         va_list args;
@@ -42,7 +42,8 @@ enum tg_code tg_fail(struct tg_error *err, enum tg_code code, const char *fmt, .
 
 _Noreturn void tg_panic(const char *file, int line, const char *what)
 {
-    fprintf(stderr, "{\"level\":\"fatal\",\"event\":\"invariant.broken\",\"where\":\"%s:%d\",\"what\":\"%s\"}\n",
+    fprintf(stderr,
+            "{\"level\":\"fatal\",\"event\":\"invariant.broken\",\"where\":\"%s:%d\",\"what\":\"%s\"}\n",
             file, line, what);
     abort();
 }

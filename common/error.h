@@ -1,7 +1,7 @@
 /* Results and errors, the same everywhere: gRPC's status codes by their names, and a text for people.
  *
- * A function that can fail returns enum tg_code and takes `struct tg_error *err` last (may be NULL). On failure
- * it has filled in err->code and err->text: what was wrong and what to do, never a secret. */
+ * A function that can fail returns enum tg_code and takes `struct tg_error *err` last (may be NULL). On
+ * failure it has filled in err->code and err->text: what was wrong and what to do, never a secret. */
 #ifndef TG_COMMON_ERROR_H
 #define TG_COMMON_ERROR_H
 
@@ -43,6 +43,15 @@ const char *tg_code_name(unsigned code);
 /* Fills in err (if not NULL) and returns code, so that a failing function ends in `return tg_fail(...)`.
  * Texts that are too long are cut. Any thread. */
 enum tg_code tg_fail(struct tg_error *err, enum tg_code code, const char *fmt, ...) TG_PRINTF(3, 4);
+
+/* The same, as an expression whose value is plainly `code`: compilers and analysers then see that a function
+ * which ends in it has failed. */
+#define tg_fail(err, code, ...)                                                                              \
+    __extension__({                                                                                          \
+        enum tg_code tg_fail_code_ = (code);                                                                 \
+        (void)(tg_fail)(err, tg_fail_code_, __VA_ARGS__);                                                    \
+        tg_fail_code_;                                                                                       \
+    })
 
 /* A broken invariant of our own, never a peer's doing: logs where and what, then abort(). */
 _Noreturn void tg_panic(const char *file, int line, const char *what);

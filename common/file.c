@@ -59,7 +59,7 @@ static ssize_t read_up_to(int fd, void *into, size_t len)
 enum tg_code file_read(const char *path, size_t max, char **bytes, size_t *len, struct tg_error *err)
 {
     TG_CLEANUP(close_fd) int fd = -1;
-    struct stat about;
+    struct stat about = {0};
     TG_TRY(open_regular(path, &fd, &about, err));
     TG_ENSURE(about.st_size >= 0 && (uintmax_t)about.st_size <= max, err, TG_INVALID_ARGUMENT,
               "%s: has %lld bytes, at most %zu are read", path, (long long)about.st_size, max);
@@ -80,7 +80,7 @@ enum tg_code file_read(const char *path, size_t max, char **bytes, size_t *len, 
 enum tg_code file_read_secret(const char *path, size_t len, struct secret **out, struct tg_error *err)
 {
     TG_CLEANUP(close_fd) int fd = -1;
-    struct stat about;
+    struct stat about = {0};
     TG_TRY(open_private(path, &fd, &about, err));
     if (len == 0)
         TG_ENSURE(about.st_size >= 1 && about.st_size <= SECRET_FILE_MAX, err, TG_INVALID_ARGUMENT,
@@ -136,7 +136,7 @@ static enum tg_code read_line_secret(int fd, const char *name, struct secret **o
 enum tg_code file_read_line_secret(const char *path, struct secret **out, struct tg_error *err)
 {
     TG_CLEANUP(close_fd) int fd = -1;
-    struct stat about;
+    struct stat about = {0};
     TG_TRY(open_private(path, &fd, &about, err));
     return read_line_secret(fd, path, out, err);
 }

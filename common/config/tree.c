@@ -14,16 +14,16 @@ struct loader {
     struct tg_error *err;
 };
 
-enum tg_code config_fail(struct tg_error *err, const char *name, struct config_mark mark, const char *key,
-                         const char *fmt, ...)
+void config_complain(struct tg_error *err, const char *name, struct config_mark mark, const char *key,
+                     const char *fmt, ...)
 {
     char what[sizeof err->text];
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    return tg_fail(err, TG_INVALID_ARGUMENT, "%s:%zu:%zu: %s%s%s", name, mark.line, mark.column,
-                   key == NULL ? "" : key, key == NULL ? "" : ": ", what);
+    (void)tg_fail(err, TG_INVALID_ARGUMENT, "%s:%zu:%zu: %s%s%s", name, mark.line, mark.column,
+                  key == NULL ? "" : key, key == NULL ? "" : ": ", what);
 }
 
 void config_tree_free(struct config_node *node)

@@ -43,8 +43,9 @@ void config_tree_free(struct config_node *node); /* NULL is fine */
 const struct config_node *config_node_child(const struct config_node *mapping, const char *key,
                                             size_t key_len);
 
-/* "name:line:column: key: " and the text; key may be NULL. Always INVALID_ARGUMENT. */
-enum tg_code config_fail(struct tg_error *err, const char *name, struct config_mark mark, const char *key,
-                         const char *fmt, ...) TG_PRINTF(5, 6);
+/* "name:line:column: key: " and the text; key may be NULL. Its value is INVALID_ARGUMENT. */
+#define config_fail(...) (config_complain(__VA_ARGS__), TG_INVALID_ARGUMENT)
+void config_complain(struct tg_error *err, const char *name, struct config_mark mark, const char *key,
+                     const char *fmt, ...) TG_PRINTF(5, 6);
 
 #endif

@@ -154,35 +154,25 @@ static enum tg_code read_choice(const struct config_place *place, const struct c
     return WRONG(place, node, "\"%.32s\" is unknown; give %s", text, wanted);
 }
 
-static enum tg_code read_string(const struct config_place *place, const struct config_row *row,
-                                const struct config_node *node, char **slot)
+/* How much of the file's name goes before a relative path: its directory. */
+static int directory_len(const char *name, const char *path)
 {
-    const char *text = NULL;
-    TG_TRY(scalar_text(place, node, "a text", &text));
-    if (text[0] == '\0' && row->fallback != NULL && row->fallback[0] == '\0')
-        return TG_OK; /* CONFIG_OPTIONAL, written out */
-    TG_TRY(config_check_bounds(place, row, node, (int64_t)strlen(text)));
-    *slot = strdup(text);
-    return *slot == NULL ? WRONG(place, node, "no memory left") : TG_OK;
+    const char *slash = strrchr(name, '/');
+    return path[0] == '/' || slash == NULL ? 0 : (int)(slash - name) + 1;
 }
 
-static void free_string(char **text)
-{
-    free(*text);
-}
-
-static enum tg_code read_path(const struct config_place *place, const struct config_row *row,
+static enum tg_code read_text(const struct config_place *place, const struct config_row *row,
                               const struct config_node *node, char **slot)
 {
-    TG_CLEANUP(free_string) char *text = NULL;
-    TG_TRY(read_string(place, row, node, &text));
-    if (text == NULL)
-        return TG_OK;
-    if (text[0] == '\0')
+    const char *text = NULL;
+    bool path = row->type == CONFIG_PATH;
+    TG_TRY(scalar_text(place, node, path ? "a path" : "a text", &text));
+    if (text[0] == '\0' && row->fallback != NULL && row->fallback[0] == '\0')
+        return TG_OK; /* CONFIG_OPTIONAL, written out */
+    if (path && text[0] == '\0')
         return WRONG(place, node, "is empty; give a path");
-    const char *slash = strrchr(place->name, '/');
-    int directory = text[0] == '/' || slash == NULL ? 0 : (int)(slash - place->name) + 1;
-    if (asprintf(slot, "%.*s%s", directory, place->name, text) < 0) {
+    TG_TRY(config_check_bounds(place, row, node, (int64_t)strlen(text)));
+    if (asprintf(slot, "%.*s%s", path ? directory_len(place->name, text) : 0, place->name, text) < 0) {
         *slot = NULL;
         return WRONG(place, node, "no memory left");
     }
@@ -219,9 +209,8 @@ enum tg_code config_value_read(const struct config_place *place, const struct co
 {
     switch (row->type) {
     case CONFIG_STRING:
-        return read_string(place, row, node, slot);
     case CONFIG_PATH:
-        return read_path(place, row, node, slot);
+        return read_text(place, row, node, slot);
     case CONFIG_INT:
         return read_int(place, row, node, slot);
     case CONFIG_BOOL:

@@ -188,7 +188,7 @@ static void files_that_cannot_be_read(void **state)
     assert_unreadable(path, TG_INVALID_ARGUMENT, "is not a regular file");
     assert_int_equal(unlink(path), 0);
 
-    size_t two_mebibytes = 2 * 1024 * 1024;
+    size_t two_mebibytes = (size_t)2 * 1024 * 1024;
     char *big = calloc(1, two_mebibytes);
     assert_non_null(big);
     write_file(big, two_mebibytes);

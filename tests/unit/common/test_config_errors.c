@@ -119,7 +119,7 @@ static void wrong_types(void **state)
     (void)state;
     assert_refused("name: [a]\n", "1:7: name: is a list; give a text");
     assert_refused("name: {a: b}\n", "1:7: name: is a mapping; give a text");
-    assert_refused("name: ab\nfile: [a]\n", "2:7: file: is a list; give a text");
+    assert_refused("name: ab\nfile: [a]\n", "2:7: file: is a list; give a path");
     assert_refused("name: ab\nworkers: many\n",
                    "2:10: workers: \"many\" is not a whole number; give one such as 42");
     assert_refused("name: ab\nworkers: \"2\"\n",
@@ -290,32 +290,46 @@ static void what_could_unfold_or_hide(void **state)
     assert_refused("name: ab\n---\nname: cd\n", "2:1: a second document starts; one is read");
 }
 
-static void nesting_and_number_are_bounded(void **state)
+/* head, then `piece` `count` times. The caller frees it. */
+static char *repeated(const char *head, const char *piece, size_t count)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    (void)fputs(head, out);
+    for (size_t i = 0; i < count; i++)
+        (void)fputs(piece, out);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void nesting_is_bounded(void **state)
 {
     (void)state;
-    char text[4096] = "name: ";
-    memset(text + 6, '[', 2000);
-    assert_refused(text, "1:23: nested deeper than 16 levels");
-    for (size_t i = 0; i < 2000; i += 4)
-        memcpy(text + i, "{a: ", 4);
-    assert_refused(text, "1:69: nested deeper than 16 levels");
+    char *lists = repeated("name: ", "[", 2000);
+    assert_refused(lists, "1:23: nested deeper than 16 levels");
+    free(lists);
+    char *mappings = repeated("", "{a: ", 2000);
+    assert_refused(mappings, "1:69: nested deeper than 16 levels");
+    free(mappings);
+}
 
-    char *many = calloc(1, 200000);
-    assert_non_null(many);
-    strcpy(many, "name: ab\nhosts: [");
-    size_t start = strlen(many);
-    for (size_t i = 0; i < 70000; i++)
-        memcpy(many + start + 2 * i, "a,", 2);
+static void numbers_of_values_and_keys_are_bounded(void **state)
+{
+    (void)state;
     struct sample out = {0};
     struct tg_error err;
+    char *many = repeated("name: ab\nhosts: [", "a,", 70000);
     assert_int_equal(config_parse("t.yaml", many, strlen(many), rows, &out, &err), TG_INVALID_ARGUMENT);
     assert_non_null(strstr(err.text, "more than 65536 values"));
+    free(many);
 
+    char keys[20000];
     size_t used = 0;
     for (int i = 0; i < 1025; i++)
-        used += (size_t)sprintf(many + used, "k%d: 1\n", i);
-    assert_refused_bytes(many, used, "1025:1: k1024: more than 1024 keys in one mapping");
-    free(many);
+        used += (size_t)snprintf(keys + used, sizeof keys - used, "k%d: 1\n", i);
+    assert_refused_bytes(keys, used, "1025:1: k1024: more than 1024 keys in one mapping");
 }
 
 static void what_is_not_a_yaml_mapping(void **state)
@@ -377,7 +391,8 @@ int main(void)
         cmocka_unit_test(unknown_keys),
         cmocka_unit_test(keys_given_twice),
         cmocka_unit_test(what_could_unfold_or_hide),
-        cmocka_unit_test(nesting_and_number_are_bounded),
+        cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(numbers_of_values_and_keys_are_bounded),
         cmocka_unit_test(what_is_not_a_yaml_mapping),
         cmocka_unit_test(bytes_that_are_not_text),
         cmocka_unit_test(a_text_over_one_mebibyte),

@@ -198,12 +198,12 @@ static void a_line_holds_what_was_given(void **state)
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         assert_string_equal(json_string_value(json_object_get(line, expected[i][0])), expected[i][1]);
     assert_int_equal(json_integer_value(json_object_get(line, "streams")), -3);
-    int year = 0;
-    int micros = -1;
+    /* A digit wherever the pattern has one. */
+    static const char pattern[] = "0000-00-00T00:00:00.000000Z";
     const char *time = json_string_value(json_object_get(line, "time"));
-    assert_int_equal(sscanf(time, "%4d-%*2d-%*2dT%*2d:%*2d:%*2d.%6dZ", &year, &micros), 2);
-    assert_true(year >= 2024 && micros >= 0);
-    assert_int_equal(strlen(time), strlen("2026-11-22T20:14:11.123456Z"));
+    assert_int_equal(strlen(time), strlen(pattern));
+    for (size_t i = 0; pattern[i] != '\0'; i++)
+        assert_true(pattern[i] == '0' ? time[i] >= '0' && time[i] <= '9' : time[i] == pattern[i]);
     json_decref(line);
 }
 

@@ -1,9 +1,9 @@
 /* The life of a service: from its arguments through ready, reload and drain to its end. */
 #include "service_tiny.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
+
+#include "common/file.h"
 
 enum {
     SERVING = TG__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING,
@@ -277,12 +277,12 @@ static void the_pid_file_is_there_while_it_is_ready(void **state)
     (void)snprintf(text, sizeof text, "pid_file: %s\n", "tiny.pid");
     child_configure(child, text);
     child_run(child);
-    FILE *file = fopen(child->pid_file, "re");
-    assert_non_null(file);
-    long pid = 0;
-    assert_int_equal(fscanf(file, "%ld", &pid), 1);
-    fclose(file);
-    assert_int_equal(pid, child->pid);
+    char *written = NULL;
+    size_t len = 0;
+    assert_int_equal(file_read(child->pid_file, 64, &written, &len, NULL), TG_OK);
+    (void)snprintf(text, sizeof text, "%ld\n", (long)child->pid);
+    assert_string_equal(written, text);
+    free(written);
     assert_int_equal(kill(child->pid, SIGTERM), 0);
     assert_true(child_logs(child, "service.stopped"));
     assert_int_equal(access(child->pid_file, F_OK), -1);
