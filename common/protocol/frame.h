@@ -1,4 +1,5 @@
-/* Frames of the client protocol (DESIGN.md 3): type (8 bit), length (24 bit), stream (32 bit), big endian, payload. */
+/* Frames of the client protocol (DESIGN.md 3): type (8 bit), length (24 bit), stream (32 bit), big endian,
+ * payload. */
 #ifndef TG_COMMON_PROTOCOL_FRAME_H
 #define TG_COMMON_PROTOCOL_FRAME_H
 
@@ -45,8 +46,8 @@ struct frame_header {
 void frame_encode(const struct frame_header *header, uint8_t out[FRAME_HEADER_LEN]);
 
 /* Reads FRAME_HEADER_LEN bytes of a stranger. INVALID_ARGUMENT: unknown type, a frame larger than frame_max
- * (FRAME_MAX_BEFORE_LOGIN or FRAME_MAX), or a stream number that the type does not allow (streams only for OPEN to
- * CLOSE and never 0 there). */
+ * (FRAME_MAX_BEFORE_LOGIN or FRAME_MAX), or a stream number that the type does not allow (streams only for
+ * OPEN to CLOSE and never 0 there). */
 enum tg_code frame_decode(const uint8_t in[FRAME_HEADER_LEN], size_t frame_max, struct frame_header *header,
                           struct tg_error *err) TG_MUST_CHECK;
 

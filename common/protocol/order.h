@@ -1,5 +1,5 @@
-/* The legal order of the handshake, as data (STYLE.md 1): one table that client and gateway share. Whatever is not
- * in it is one error, one audit event, and the connection closes. */
+/* The legal order of the handshake, as data (STYLE.md 1): one table that client and gateway share. Whatever
+ * is not in it is one error, one audit event, and the connection closes. */
 #ifndef TG_COMMON_PROTOCOL_ORDER_H
 #define TG_COMMON_PROTOCOL_ORDER_H
 
@@ -26,8 +26,8 @@ enum order_state {
     ORDER_CLOSED = ORDER_STATES /* after REFUSED or BYE: nothing is legal any more */
 };
 
-/* A row: in `state`, `sender` may send `type`; then the connection is in `next`. deadline_ms: how long the state
- * may last before the other side gives up (a default that the gateway's configuration may lower). */
+/* A row: in `state`, `sender` may send `type`; then the connection is in `next`. deadline_ms: how long the
+ * state may last before the other side gives up (a default that the gateway's configuration may lower). */
 struct order_row {
     enum order_state state;
     enum order_sender sender;
@@ -39,8 +39,9 @@ struct order_row {
 extern const struct order_row order_table[];
 extern const unsigned order_table_len;
 
-/* The row that allows `type` from `sender` in `state`, or NULL: refuse. In ORDER_SESSION, the session's own frames. REFUSED
- * is legal from the gateway in every state before ORDER_SESSION; it and BYE lead to ORDER_CLOSED. Any thread. */
+/* The row that allows `type` from `sender` in `state`, or NULL: refuse. In ORDER_SESSION, the session's own
+ * frames. REFUSED is legal from the gateway in every state before ORDER_SESSION; it and BYE lead to
+ * ORDER_CLOSED. Any thread. */
 const struct order_row *order_find(enum order_state state, enum order_sender sender, uint8_t type);
 /* Deadline of a state in ms; 0: none. */
 uint32_t order_deadline_ms(enum order_state state);

@@ -123,6 +123,7 @@ static enum tg_code check_new(const struct slots *slots, const struct shield_ent
 static enum tg_code append(const struct secret *seal_key, struct slots *slots,
                            const struct shield_entry *entry, struct tg_error *err)
 {
+    TG_INVARIANT(slots->at != NULL);
     TG_TRY(check_new(slots, entry, err));
     struct slot *slot = &slots->at[slots->count];
     memcpy(slot->ticket, entry->ticket, sizeof slot->ticket);
@@ -143,21 +144,32 @@ static void make_room(struct slots *slots, size_t wanted)
             remove_slot(slots, i);
 }
 
+static enum tg_code extend(const struct keychain *chain, struct slots *slots,
+                           const struct shield_entry *entries, size_t count, struct tg_error *err)
+{
+    make_room(slots, count);
+    TG_ENSURE(slots->count + count <= KEYCHAIN_MAX, err, TG_RESOURCE_EXHAUSTED,
+              "shield %s holds %zu keys of at most %d: ask for fewer", chain->shield_id, slots->count,
+              KEYCHAIN_MAX);
+    for (size_t i = 0; i < count; i++)
+        TG_TRY(append(chain->seal_key, slots, &entries[i], err));
+    return TG_OK;
+}
+
 enum tg_code keychain_add(struct shield *shield, const struct shield_entry *entries, size_t count,
                           struct tg_error *err)
 {
     struct keychain *chain = (struct keychain *)shield;
+    struct slots next = {0};
     TG_ENSURE(count <= KEYCHAIN_MAX, err, TG_RESOURCE_EXHAUSTED, "a shield holds %d keys, not %zu",
               KEYCHAIN_MAX, count);
-    TG_CLEANUP(free_slots) struct slots next = {0};
-    TG_TRY(copy_slots(&chain->slots, count, &next, err));
-    make_room(&next, count);
-    TG_ENSURE(next.count + count <= KEYCHAIN_MAX, err, TG_RESOURCE_EXHAUSTED,
-              "shield %s holds %zu keys of at most %d: ask for fewer", chain->shield_id, next.count,
-              KEYCHAIN_MAX);
-    for (size_t i = 0; i < count; i++)
-        TG_TRY(append(chain->seal_key, &next, &entries[i], err));
-    return commit(chain, &next, err);
+    enum tg_code code = copy_slots(&chain->slots, count, &next, err);
+    if (code == TG_OK)
+        code = extend(chain, &next, entries, count, err);
+    if (code == TG_OK)
+        code = commit(chain, &next, err);
+    free_slots(&next);
+    return code;
 }
 
 void keychain_fini(struct keychain *chain)

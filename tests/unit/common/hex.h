@@ -19,11 +19,11 @@ struct bytes {
     size_t len;
 };
 
-static inline int hex_digit(char c)
+static inline unsigned hex_digit(char c)
 {
     const char *digits = "0123456789abcdef";
     const char *at = c != '\0' ? strchr(digits, c) : NULL;
-    return at != NULL ? (int)(at - digits) : -1;
+    return at != NULL ? (unsigned)(at - digits) : 16;
 }
 
 /* Lower-case hex; fails the test on anything else. */
@@ -32,9 +32,9 @@ static inline struct bytes from_hex(const char *hex)
     struct bytes out = {.len = strlen(hex) / 2};
     assert_true(strlen(hex) % 2 == 0 && out.len <= sizeof out.data);
     for (size_t i = 0; i < out.len; i++) {
-        int high = hex_digit(hex[2 * i]);
-        int low = hex_digit(hex[2 * i + 1]);
-        assert_true(high >= 0 && low >= 0);
+        unsigned high = hex_digit(hex[2 * i]);
+        unsigned low = hex_digit(hex[2 * i + 1]);
+        assert_true(high < 16 && low < 16);
         out.data[i] = (uint8_t)(high << 4 | low);
     }
     return out;

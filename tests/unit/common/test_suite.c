@@ -2,6 +2,7 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "common/protocol/suite.h"
 #include "tests/unit/common/hex.h"
@@ -181,7 +182,7 @@ static void expand_is_openssls_hkdf(void **state)
         struct bytes key = from_hex(key_hex);
         char hash[8];
         char label[] = "a label";
-        strcpy(hash, hashes[i]);
+        snprintf(hash, sizeof hash, "%s", hashes[i]);
         int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
         OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, hash, 0),
                                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, key.data, key.len),
