@@ -7,9 +7,9 @@ set -eu
 
 build='gcc libc6-dev cmake ninja-build pkg-config git protobuf-c-compiler
     libprotobuf-c-dev libnng-dev libmbedtls-dev libssl-dev libradcli-dev libyaml-dev libsqlite3-dev libuv1-dev
-    libjansson-dev libseccomp-dev'
+    libjansson-dev libseccomp-dev libgnutls28-dev nettle-dev'
 tests='libcmocka-dev clang clang-format clang-tidy llvm libclang-rt-dev shellcheck'
-running='openssl freeradius openssh-server openssh-client curl busybox procps help2man'
+running='openssl netbase freeradius openssh-server openssh-client curl busybox procps help2man'
 
 fail() {
     echo "install-deps: $*" >&2
