@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/config.h"
+#include "forked.h"
 
 struct target {
     char *address;
@@ -199,29 +199,26 @@ static void files_that_cannot_be_read(void **state)
                       "is empty; write `key: value` lines, --config-help lists the keys");
 }
 
-/* Root reads everything, so the test goes on as somebody else, in a child. */
+/* Root reads everything, so the test goes on as somebody else. */
+static int read_as_nobody(void *unused)
+{
+    (void)unused;
+    struct sample out = {0};
+    struct tg_error err;
+    if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0))
+        return 2;
+    enum tg_code code = config_read(path, rows, &out, &err);
+    bool said = strstr(err.text, ":1:1: cannot be opened: Permission denied") != NULL;
+    return code == TG_PERMISSION_DENIED && said ? 0 : 1;
+}
+
 static void a_file_without_permission(void **state)
 {
     (void)state;
     write_file("name: a\n", 8);
     assert_int_equal(chmod(path, 0), 0);
     assert_int_equal(chmod(directory, 0755), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct sample out = {0};
-        struct tg_error err;
-        if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0))
-            _exit(2);
-        enum tg_code code = config_read(path, rows, &out, &err);
-        _exit(code == TG_PERMISSION_DENIED &&
-                      strstr(err.text, ":1:1: cannot be opened: Permission denied") != NULL
-                  ? 0
-                  : 1);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_int_equal(forked(read_as_nobody, NULL), 0);
 }
 
 static void errors_name_the_file(void **state)
@@ -234,6 +231,14 @@ static void errors_name_the_file(void **state)
     (void)snprintf(expected, sizeof expected, "%s:2:7: flag: \"maybe\" is neither; give true or false", path);
     assert_int_equal(config_read(path, rows, &out, &err), TG_INVALID_ARGUMENT);
     assert_string_equal(err.text, expected);
+}
+
+/* The key is given, so that only the check of all defaults can find what is wrong with the row. */
+static int parse_with(void *row)
+{
+    const struct config_row table[2] = {*(const struct config_row *)row, {0}};
+    struct config_list out = {0};
+    return (int)config_parse("t", "n: 5\n", 5, table, &out, NULL);
 }
 
 static void broken_tables_stop_the_process(void **state)
@@ -249,20 +254,10 @@ static void broken_tables_stop_the_process(void **state)
     broken[2].min = 10; /* above max */
     broken[3].fallback = "";
     broken[4].type = CONFIG_STRINGS; /* and "5" is no list */
-    for (size_t i = 0; i < 5; i++) {
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0) {
-            /* The key is given, so that only the check of all defaults can find it. */
-            const struct config_row table[2] = {broken[i], {0}};
-            struct config_list out = {0};
-            (void)freopen("/dev/null", "w", stderr);
-            _exit((int)config_parse("t", "n: 5\n", 5, table, &out, NULL));
-        }
-        int status = 0;
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    }
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(forked(parse_with, &broken[i]), -SIGABRT);
+    broken[0] = good;
+    assert_int_equal(forked(parse_with, &broken[0]), 0);
 }
 
 static struct sample parse(const char *name, const char *text)

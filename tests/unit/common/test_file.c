@@ -11,12 +11,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/file.h"
+#include "forked.h"
 
 static char directory[64];
 static char path_text[128];
@@ -259,35 +259,33 @@ static void a_new_file_is_private_and_whole(void **state)
     assert_int_equal(count_files(), 2);
 }
 
-/* In a child, because RLIMIT_FSIZE would stay. The kernel stops the write in the middle of the new content.
- */
-static void assert_fails_when_full(enum tg_code (*write_file)(const char *, const void *, size_t,
-                                                              struct tg_error *),
-                                   const char *path)
+struct full_disk {
+    enum tg_code (*write_file)(const char *path, const void *bytes, size_t len, struct tg_error *err);
+    const char *path;
+};
+
+/* The kernel stops the write in the middle of the new content. */
+static int write_too_much(void *arg)
 {
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        static const char big[65536];
-        struct tg_error err;
-        const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
-        (void)signal(SIGXFSZ, SIG_IGN);
-        if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
-            _exit(2);
-        _exit(write_file(path, big, sizeof big, &err) == TG_RESOURCE_EXHAUSTED ? 0 : 1);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    static const char big[65536];
+    const struct full_disk *disk = arg;
+    const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
+    struct tg_error err;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        return 2;
+    return disk->write_file(disk->path, big, sizeof big, &err) == TG_RESOURCE_EXHAUSTED ? 0 : 1;
 }
 
 static void a_failed_write_leaves_the_old_file_whole(void **state)
 {
     (void)state;
-    assert_fails_when_full(file_replace, make_file("state", "old state", 9, 0600));
+    struct full_disk replace = {file_replace, make_file("state", "old state", 9, 0600)};
+    assert_int_equal(forked(write_too_much, &replace), 0);
     assert_holds(in_directory("state"), "old state");
     assert_int_equal(count_files(), 1);
-    assert_fails_when_full(file_write_new, in_directory("fresh"));
+    struct full_disk fresh = {file_write_new, in_directory("fresh")};
+    assert_int_equal(forked(write_too_much, &fresh), 0);
     assert_int_equal(count_files(), 1);
 }
 

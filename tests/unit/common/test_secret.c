@@ -1,4 +1,4 @@
-/* In this program the locked heap is open: 64 KiB, all of it ours, so that the last test can fill it. */
+/* The locked heap has 64 KiB here, so that the last test can fill it. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <openssl/crypto.h>
 
 #include "common/secret.h"
+#include "forked.h"
 
 enum { HEAP_BYTES = 65536 };
 
@@ -40,55 +40,83 @@ static int close_heap(void **state)
     return leaked;
 }
 
-static bool dies_by_abort(void (*act)(void))
+static int ask_for(void *len)
 {
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        (void)freopen("/dev/null", "w", stderr);
-        act();
-        _exit(0);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
-}
-
-static void ask_for_nothing(void)
-{
-    secret_free(secret_new(0));
-}
-
-static void ask_for_too_much(void)
-{
-    secret_free(secret_new(65537));
+    secret_free(secret_new(*(const size_t *)len));
+    return 0;
 }
 
 static void impossible_lengths_stop_the_process(void **state)
 {
     (void)state;
-    assert_true(dies_by_abort(ask_for_nothing));
-    assert_true(dies_by_abort(ask_for_too_much));
+    size_t lengths[] = {0, 65537, SIZE_MAX};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        assert_int_equal(forked(ask_for, &lengths[i]), -SIGABRT);
+}
+
+/* Root may lock whatever the limit says. */
+static int open_beyond_the_limit(void *unused)
+{
+    (void)unused;
+    const struct rlimit limit = {4096, 4096};
+    struct tg_error err = {0};
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || (geteuid() == 0 && setuid(65534) != 0))
+        return 2;
+    enum tg_code code = secret_heap_open(HEAP_BYTES, &err);
+    return code == TG_RESOURCE_EXHAUSTED && strstr(err.text, "RLIMIT_MEMLOCK") != NULL ? 0 : 1;
 }
 
 static void memory_that_cannot_be_locked_is_refused(void **state)
 {
     (void)state;
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        const struct rlimit limit = {4096, 4096};
-        struct tg_error err = {0};
-        secret_heap_close();
-        /* Root may lock whatever the limit says. */
-        if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || (geteuid() == 0 && setuid(65534) != 0))
-            _exit(2);
-        enum tg_code code = secret_heap_open(HEAP_BYTES, &err);
-        _exit(code == TG_RESOURCE_EXHAUSTED && strstr(err.text, "RLIMIT_MEMLOCK") != NULL ? 0 : 1);
+    assert_int_equal(CRYPTO_secure_malloc_initialized(), 0);
+    assert_int_equal(forked(open_beyond_the_limit, NULL), 0);
+}
+
+/* Memory that OpenSSL gives back to the ordinary heap is looked at on the way. */
+static struct {
+    const void *block;
+    bool freed;
+    size_t marked;
+} watched;
+
+static void *watched_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return malloc(size);
+}
+
+static void *watched_realloc(void *block, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return realloc(block, size);
+}
+
+static void watched_free(void *block, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (block != NULL && block == watched.block) {
+        const uint8_t *bytes = block;
+        watched.freed = true;
+        for (size_t i = 0; i < 512; i++)
+            watched.marked += bytes[i] == 0xa5;
     }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    free(block);
+}
+
+static void without_the_heap_freed_bytes_are_wiped_too(void **state)
+{
+    (void)state;
+    struct secret *s = secret_new(512);
+    assert_false(CRYPTO_secure_allocated(s));
+    memset(secret_bytes(s), 0xa5, 512);
+    watched.block = s;
+    secret_free(s);
+    assert_true(watched.freed);
+    assert_int_equal(watched.marked, 0);
 }
 
 static void equality_is_of_length_and_content(void **state)
@@ -193,9 +221,14 @@ static void a_full_heap_gives_null(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(impossible_lengths_stop_the_process),
+    if (CRYPTO_set_mem_functions(watched_malloc, watched_realloc, watched_free) != 1)
+        return 1;
+    const struct CMUnitTest before[] = {
         cmocka_unit_test(memory_that_cannot_be_locked_is_refused),
+        cmocka_unit_test(impossible_lengths_stop_the_process),
+        cmocka_unit_test(without_the_heap_freed_bytes_are_wiped_too),
+    };
+    const struct CMUnitTest tests[] = {
         cmocka_unit_test(equality_is_of_length_and_content),
         cmocka_unit_test(a_copy_is_its_own),
         cmocka_unit_test(new_ones_are_zero_and_random_ones_differ),
@@ -203,5 +236,6 @@ int main(void)
         cmocka_unit_test(freeing_nothing_is_fine),
         cmocka_unit_test(a_full_heap_gives_null),
     };
-    return cmocka_run_group_tests(tests, open_heap, close_heap);
+    int failed = cmocka_run_group_tests_name("before the heap is open", before, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("in the heap", tests, open_heap, close_heap);
 }
