@@ -1,5 +1,5 @@
-/* The correlation id: made at the first byte of a client's connection, carried by every call, log line and audit
- * event to the RADIUS accounting Stop. Also the monotonic clock and other small identities. */
+/* The correlation id: made at the first byte of a client's connection, carried by every call, log line and
+ * audit event to the RADIUS accounting Stop. Also the monotonic clock and other small identities. */
 #ifndef TG_COMMON_TRACE_H
 #define TG_COMMON_TRACE_H
 
