@@ -51,7 +51,7 @@ enum reach { REACH_UNKNOWN, REACH_UP, REACH_DOWN };
 
 struct radius_server {
     struct pool *pool;
-    const struct radius_server_config *config;
+    struct radius_server_config config; /* its strings are ours */
     unsigned bit;
     struct link *links; /* options.workers of them */
     pthread_cond_t idle;
