@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/log.h"
+#include "common/monotonic.h"
 #include "common/trace.h"
 #include "services/radius-bridge/pool_state.h"
 
@@ -141,13 +141,6 @@ void pool_wake_watch(struct pool *pool)
         pthread_cond_signal(&pool->watch);
 }
 
-void pool_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t ms)
-{
-    uint64_t until_ms = clock_now_ms() + ms;
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
-    pthread_cond_timedwait(condition, lock, &until);
-}
-
 static void tell_change(const struct radius_server *server, bool up, const char *why)
 {
     const struct pool_options *options = &server->pool->options;
@@ -280,12 +273,8 @@ static bool server_init(struct pool *pool, size_t index)
 {
     struct radius_server *server = &pool->servers[index];
     unsigned workers = pool->options.workers;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->idle, &monotonic);
-    pthread_cond_init(&server->spare, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&server->idle);
+    monotonic_cond_init(&server->spare);
     server->pool = pool;
     server->bit = 1U << index;
     server->backoff_ms = BACKOFF_FIRST_MS;
@@ -316,13 +305,9 @@ enum tg_code pool_open(struct pool **out, const struct pool_options *options, st
     TG_TRY(connection_prepare(err));
     struct pool *pool = calloc(1, sizeof *pool);
     TG_ENSURE(pool != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for connections");
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->watch, &monotonic);
-    pthread_cond_init(&pool->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&pool->watch);
+    monotonic_cond_init(&pool->ended);
     pool->options = *options;
     bool ok = true;
     for (size_t i = 0; i < options->server_count; i++)
@@ -380,7 +365,7 @@ static void stop_threads(struct pool *pool)
         }
     }
     while (pool->threads > 0 && clock_now_ms() < until_ms)
-        pool_wait(&pool->ended, &pool->lock, until_ms - clock_now_ms());
+        (void)monotonic_wait(&pool->ended, &pool->lock, until_ms);
 }
 
 static void tell_rest(struct pool *pool)

@@ -1,5 +1,6 @@
 /* The watchdog: gives up questions that take too long, jobs that waited too long for a connection, and
  * notices idle connections that a server has closed. */
+#include "common/monotonic.h"
 #include "common/trace.h"
 #include "services/radius-bridge/pool_state.h"
 
@@ -101,7 +102,7 @@ void *watch_main(void *arg)
         pool_rehome(pool, &homeless);
         pool->watch_is_calm = !busy;
         if (!pool->stopping)
-            pool_wait(&pool->watch, &pool->lock, busy ? TICK_MS : CALM_TICK_MS);
+            (void)monotonic_wait(&pool->watch, &pool->lock, clock_now_ms() + (busy ? TICK_MS : CALM_TICK_MS));
     }
     pool->threads--;
     pthread_cond_broadcast(&pool->ended);
