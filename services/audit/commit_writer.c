@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "common/monotonic.h"
 #include "common/pb.h"
 #include "services/audit/commit_state.h"
 #include "services/audit/record.h"
@@ -19,8 +18,7 @@ static bool wait_for_work(struct committer *committer)
         if (committer->gap.reason == NULL) {
             pthread_cond_wait(&committer->work, &committer->lock);
         } else {
-            (void)monotonic_wait(&committer->work, &committer->lock,
-                                 clock_now_ms() + committer->options.retry_ms);
+            commit_wait(&committer->work, &committer->lock, committer->options.retry_ms);
             break;
         }
     }

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "common/sanitizers.h"
+#include "common/service/sanitized.h"
 
 enum { NOBODY = 65534 };
 
