@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/audit_batch.h"
 #include "common/log.h"
+#include "common/monotonic.h"
 
 enum { NOTICES_MAX = 64 };
 
@@ -88,12 +88,7 @@ static uint64_t next_wake(const struct audit_client *audit)
 static void sleep_until(struct audit_client *audit, uint64_t at_ms)
 {
     audit->wake_at_ms = at_ms;
-    if (at_ms == UINT64_MAX) {
-        pthread_cond_wait(&audit->wake, &audit->lock);
-    } else {
-        struct timespec until = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
-        (void)pthread_cond_timedwait(&audit->wake, &audit->lock, &until);
-    }
+    (void)monotonic_wait(&audit->wake, &audit->lock, at_ms);
     audit->wake_at_ms = 0;
 }
 
@@ -119,12 +114,8 @@ static void *keep(void *arg)
 
 static void init_waiting(struct audit_client *audit)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&audit->wake, &attributes);
-    pthread_cond_init(&audit->drained, &attributes);
-    pthread_condattr_destroy(&attributes);
+    monotonic_cond_init(&audit->wake);
+    monotonic_cond_init(&audit->drained);
     pthread_mutex_init(&audit->lock, NULL);
     for (size_t i = 0; i < AUDIT_BATCHES; i++)
         audit->batches[i].audit = audit;
@@ -170,10 +161,8 @@ enum tg_code audit_client_open(struct audit_client **out, const char *service, c
 static void await_drained(struct audit_client *audit, unsigned timeout_ms)
 {
     uint64_t at_ms = clock_now_ms() + timeout_ms;
-    struct timespec until = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
-    int rc = 0;
-    while (audit->held > 0 && rc == 0)
-        rc = pthread_cond_timedwait(&audit->drained, &audit->lock, &until);
+    while (audit->held > 0 && monotonic_wait(&audit->drained, &audit->lock, at_ms))
+        ;
 }
 
 /* No thread but this one knows the client any more. */

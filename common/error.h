@@ -43,14 +43,6 @@ const char *tg_code_name(unsigned code);
 /* Fills in err (if not NULL) and returns code, so that a failing function ends in `return tg_fail(...)`.
  * Texts that are too long are cut. Any thread. */
 enum tg_code tg_fail(struct tg_error *err, enum tg_code code, const char *fmt, ...) TG_PRINTF(3, 4);
-#ifdef __clang_analyzer__ /* it does not see into error.c, and would take a failure for a success */
-#define tg_fail(err, code, ...)                                                                              \
-    ({                                                                                                       \
-        enum tg_code tg_fail_code_ = (code);                                                                 \
-        (void)(tg_fail)(err, tg_fail_code_, __VA_ARGS__);                                                    \
-        tg_fail_code_;                                                                                       \
-    })
-#endif
 
 /* The same, as an expression whose value is plainly `code`: compilers and analysers then see that a function
  * which ends in it has failed. */

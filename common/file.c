@@ -1,6 +1,5 @@
 #include "common/file.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/file_errno.h"
+#include "common/file_io.h"
 
 enum { SECRET_FILE_MAX = 4096, LINE_SECRET_MAX = 1024, LINE_ROOM = LINE_SECRET_MAX + 2 /* "\r\n" */ };
 
@@ -38,24 +37,6 @@ static enum tg_code open_private(const char *path, int *fd, struct stat *about, 
     return TG_OK;
 }
 
-/* Up to len bytes; fewer only at the end of the file. -1: errno says why. */
-static ssize_t read_up_to(int fd, void *into, size_t len)
-{
-    char *at = into;
-    size_t done = 0;
-    while (done < len) {
-        ssize_t n = read(fd, at + done, len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
-
 enum tg_code file_read(const char *path, size_t max, char **bytes, size_t *len, struct tg_error *err)
 {
     TG_CLEANUP(close_fd) int fd = -1;
@@ -66,7 +47,7 @@ enum tg_code file_read(const char *path, size_t max, char **bytes, size_t *len, 
     size_t size = (size_t)about.st_size;
     char *text = malloc(size + 1);
     TG_ENSURE(text != NULL, err, TG_RESOURCE_EXHAUSTED, "%s: no memory for %zu bytes", path, size);
-    ssize_t got = read_up_to(fd, text, size);
+    ssize_t got = file_read_up_to(fd, text, size);
     if (got < 0) {
         free(text);
         return file_fail_errno(err, path, "cannot be read");
@@ -91,7 +72,7 @@ enum tg_code file_read_secret(const char *path, size_t len, struct secret **out,
     size_t size = (size_t)about.st_size;
     TG_CLEANUP(secret_cleanup) struct secret *s = secret_new(size);
     TG_ENSURE(s != NULL, err, TG_RESOURCE_EXHAUSTED, "%s: locked memory is full: raise locked_memory", path);
-    ssize_t got = read_up_to(fd, secret_bytes(s), size);
+    ssize_t got = file_read_up_to(fd, secret_bytes(s), size);
     if (got < 0)
         return file_fail_errno(err, path, "cannot be read");
     TG_ENSURE((size_t)got == size, err, TG_ABORTED, "%s: changed while it was read: try again", path);
@@ -106,7 +87,7 @@ static enum tg_code read_line(int fd, const char *name, uint8_t *line, size_t *l
 {
     size_t used = 0;
     ssize_t n = 0;
-    while (used < LINE_ROOM && (n = read_up_to(fd, line + used, 1)) == 1 && line[used] != '\n')
+    while (used < LINE_ROOM && (n = file_read_up_to(fd, line + used, 1)) == 1 && line[used] != '\n')
         used++;
     if (n < 0)
         return file_fail_errno(err, name, "cannot be read");

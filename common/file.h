@@ -35,4 +35,8 @@ enum tg_code file_write_new(const char *path, const void *bytes, size_t len,
 enum tg_code file_replace(const char *path, const void *bytes, size_t len,
                           struct tg_error *err) TG_MUST_CHECK;
 
+/* Makes the name of `path` durable: a new or renamed file can be found again only once its directory is
+ * synced. */
+enum tg_code file_sync_directory(const char *path, struct tg_error *err) TG_MUST_CHECK;
+
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/file_errno.h"
+#include "common/file_io.h"
 
 /* The temporary file beside `path` (same file system, so that rename is atomic). */
 struct draft {
@@ -58,8 +58,7 @@ static enum tg_code draft_write(struct draft *draft, const char *path, const voi
     return TG_OK;
 }
 
-/* A rename is durable once the directory that names the file is. */
-static enum tg_code sync_directory_of(const char *path, struct tg_error *err)
+enum tg_code file_sync_directory(const char *path, struct tg_error *err)
 {
     char directory[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -95,7 +94,7 @@ enum tg_code file_write_new(const char *path, const void *bytes, size_t len, str
     if (rename_new(draft.path, path) != 0)
         return file_fail_errno(err, path, "cannot be created");
     draft.placed = true;
-    return sync_directory_of(path, err);
+    return file_sync_directory(path, err);
 }
 
 enum tg_code file_replace(const char *path, const void *bytes, size_t len, struct tg_error *err)
@@ -112,5 +111,5 @@ enum tg_code file_replace(const char *path, const void *bytes, size_t len, struc
     if (rename(draft.path, target) != 0)
         return file_fail_errno(err, path, "cannot be replaced");
     draft.placed = true;
-    return sync_directory_of(target, err);
+    return file_sync_directory(target, err);
 }

@@ -15,7 +15,8 @@ enum tg_code secret_heap_open(size_t bytes, struct tg_error *err)
 {
     int rc = CRYPTO_secure_malloc_init(bytes, SECRET_SMALLEST);
     TG_ENSURE(rc == 1, err, TG_RESOURCE_EXHAUSTED,
-              "cannot lock %zu bytes of memory for keys: raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=)", bytes);
+              "cannot lock %zu bytes of memory for keys: raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=)",
+              bytes);
     return TG_OK;
 }
 

@@ -1,8 +1,8 @@
 /* The one type for secrets: quantum keys, derived keys, passwords, PINs.
  *
- * Opaque, so that it cannot be copied by assignment; its bytes live in OpenSSL's secure heap (locked, guard pages,
- * not in core dumps) and are wiped when freed. There is no function that prints one. All functions may be called
- * from any thread; one secret belongs to one thread at a time. */
+ * Opaque, so that it cannot be copied by assignment; its bytes live in OpenSSL's secure heap (locked, guard
+ * pages, not in core dumps) and are wiped when freed. There is no function that prints one. All functions may
+ * be called from any thread; one secret belongs to one thread at a time. */
 #ifndef TG_COMMON_SECRET_H
 #define TG_COMMON_SECRET_H
 

@@ -131,16 +131,35 @@ enum tg_code ticket_from_text(const char *text, uint8_t out[TICKET_LEN], struct 
     return TG_OK;
 }
 
-void ticket_key_id_text(const uint8_t key_id[TICKET_KEY_ID_LEN], char out[37])
+enum { KEY_ID_TEXT_LEN = 36, GROUPS = 5 };
+static const size_t groups[GROUPS] = {8, 4, 4, 4, 12}; /* RFC 9562 4 */
+
+void ticket_key_id_text(const uint8_t key_id[TICKET_KEY_ID_LEN], char out[KEY_ID_TEXT_LEN + 1])
 {
     char hex[2 * TICKET_KEY_ID_LEN + 1];
     hex_encode(key_id, TICKET_KEY_ID_LEN, hex);
-    static const int groups[] = {8, 4, 4, 4, 12};
     const char *in = hex;
-    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
-        memcpy(out, in, (size_t)groups[i]);
+    for (size_t i = 0; i < GROUPS; i++) {
+        memcpy(out, in, groups[i]);
         in += groups[i];
         out += groups[i];
-        *out++ = i + 1 < sizeof groups / sizeof groups[0] ? '-' : '\0';
+        *out++ = i + 1 < GROUPS ? '-' : '\0';
     }
+}
+
+enum tg_code ticket_key_id_from_text(const char *text, uint8_t key_id[TICKET_KEY_ID_LEN],
+                                     struct tg_error *err)
+{
+    char hex[2 * TICKET_KEY_ID_LEN];
+    char *out = hex;
+    bool good = strnlen(text, KEY_ID_TEXT_LEN + 1) == KEY_ID_TEXT_LEN;
+    for (size_t i = 0; good && i < GROUPS; i++) {
+        memcpy(out, text, groups[i]);
+        text += groups[i];
+        out += groups[i];
+        good = *text++ == (i + 1 < GROUPS ? '-' : '\0');
+    }
+    TG_ENSURE(good && hex_decode(hex, TICKET_KEY_ID_LEN, key_id), err, TG_INVALID_ARGUMENT,
+              "a key id is 32 lower-case hex digits in groups of 8-4-4-4-12; this one is not");
+    return TG_OK;
 }

@@ -44,7 +44,9 @@ enum tg_code ticket_peek(const void *in, size_t len, struct ticket *ticket,
 void ticket_to_text(const uint8_t in[TICKET_LEN], char out[TICKET_TEXT_LEN + 1]);
 enum tg_code ticket_from_text(const char *text, uint8_t out[TICKET_LEN], struct tg_error *err) TG_MUST_CHECK;
 
-/* "xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx" */
+/* "xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx", and back (lower case only): INVALID_ARGUMENT. */
 void ticket_key_id_text(const uint8_t key_id[TICKET_KEY_ID_LEN], char out[37]);
+enum tg_code ticket_key_id_from_text(const char *text, uint8_t key_id[TICKET_KEY_ID_LEN],
+                                     struct tg_error *err) TG_MUST_CHECK;
 
 #endif

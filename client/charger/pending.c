@@ -11,7 +11,7 @@
 #include "common/file.h"
 #include "common/trace.h"
 
-enum { FILE_MAX = 1024, NO_DIGIT = 16 };
+enum { FILE_MAX = 1024 };
 
 static void path_of(const char *shield, char out[PATH_MAX])
 {
@@ -30,26 +30,12 @@ enum tg_code pending_write(const char *shield, const struct pending *pending, st
     return file_replace(path, text, (size_t)len, err);
 }
 
-static unsigned digit(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c != '\0' ? strchr(digits, c) : NULL;
-    return at != NULL ? (unsigned)(at - digits) : NO_DIGIT;
-}
-
-static bool hex_decode(const char *hex, uint8_t *out, size_t max, size_t *len)
+/* Hex of 1 to `max` bytes. */
+static bool decode_id(const char *hex, uint8_t *out, size_t max, size_t *len)
 {
     size_t digits = strlen(hex);
-    if (digits == 0 || digits % 2 != 0 || digits / 2 > max)
-        return false;
-    for (size_t i = 0; i < digits; i += 2) {
-        unsigned high = digit(hex[i]), low = digit(hex[i + 1]);
-        if (high == NO_DIGIT || low == NO_DIGIT)
-            return false;
-        out[i / 2] = (uint8_t)(high << 4 | low);
-    }
     *len = digits / 2;
-    return true;
+    return digits != 0 && digits % 2 == 0 && *len <= max && hex_decode(hex, *len, out);
 }
 
 static bool decode(const char *text, size_t len, struct pending *out)
@@ -62,7 +48,7 @@ static bool decode(const char *text, size_t len, struct pending *out)
                             "keys_before", &before, "count", &count) == 0 &&
                 before >= 0 && before <= UINT32_MAX && count > 0 && count <= UINT32_MAX &&
                 name_check_id("shield id", shield_id, NULL) == TG_OK &&
-                hex_decode(id, out->fill_id, sizeof out->fill_id, &out->fill_id_len);
+                decode_id(id, out->fill_id, sizeof out->fill_id, &out->fill_id_len);
     if (good) {
         snprintf(out->shield_id, sizeof out->shield_id, "%s", shield_id);
         out->keys_before = (uint32_t)before;

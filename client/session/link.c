@@ -29,10 +29,10 @@ static void arm(struct link *link)
         uv_poll_start(&link->poll, link->stalled ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_poll);
 }
 
-/* After the callbacks of each turn: what they queued goes out together. */
-static void on_check(uv_check_t *check)
+/* Before each wait for events: what callbacks and timers have queued goes out together. */
+static void on_prepare(uv_prepare_t *prepare)
 {
-    struct link *link = check->data;
+    struct link *link = prepare->data;
     if (link->overflown)
         link_fail(link, TG_UNAVAILABLE, "the gateway has stopped reading");
     if (link->dead || link->stalled)
@@ -101,10 +101,10 @@ static bool handles_open(struct link *link, uv_loop_t *loop)
 {
     if (uv_poll_init(loop, &link->poll, link->fd) != 0)
         return false;
-    uv_check_init(loop, &link->check);
+    uv_prepare_init(loop, &link->prepare);
     uv_idle_init(loop, &link->idle);
-    link->poll.data = link->check.data = link->idle.data = link;
-    uv_check_start(&link->check, on_check);
+    link->poll.data = link->prepare.data = link->idle.data = link;
+    uv_prepare_start(&link->prepare, on_prepare);
     uv_idle_start(&link->idle, on_idle); /* the login may have left input inside the SSL */
     return true;
 }
@@ -129,7 +129,7 @@ void link_close(struct link *link)
 {
     link->dead = true;
     uv_close((uv_handle_t *)&link->poll, NULL);
-    uv_close((uv_handle_t *)&link->check, NULL);
+    uv_close((uv_handle_t *)&link->prepare, NULL);
     uv_close((uv_handle_t *)&link->idle, NULL);
 }
 
@@ -155,7 +155,7 @@ void link_fail(struct link *link, enum tg_code code, const char *text)
         return;
     link->dead = true;
     uv_poll_stop(&link->poll);
-    uv_check_stop(&link->check);
+    uv_prepare_stop(&link->prepare);
     uv_idle_stop(&link->idle);
     struct tg_error why;
     tg_fail(&why, code, "%s", text);

@@ -42,7 +42,7 @@ struct link {
     SSL *ssl;
     int fd;
     uv_poll_t poll;
-    uv_check_t check; /* sends what this turn of the loop has queued */
+    uv_prepare_t prepare; /* sends what is queued before the loop waits */
     uv_idle_t idle;   /* runs while decrypted or buffered input waits inside the SSL */
     BIO_METHOD *sink;
     uint8_t *out, *wire, *in;

@@ -39,7 +39,7 @@ void link_send(struct link *link, enum frame_type type, uint32_t stream, const P
     size_t len = protobuf_c_message_get_packed_size(message);
     TG_INVARIANT(FRAME_HEADER_LEN + len <= LINK_CONTROL_FRAME_MAX);
     if (link->out_len + FRAME_HEADER_LEN + len > LINK_OUT_SIZE) {
-        link->overflown = true; /* told by on_check: the caller may be in the middle of something */
+        link->overflown = true; /* told by on_prepare: the caller may be in the middle of something */
         return;
     }
     const struct frame_header header = {.type = (uint8_t)type, .length = (uint32_t)len, .stream = stream};

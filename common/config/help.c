@@ -9,11 +9,11 @@ static const char *type_text(const struct config_row *row)
 {
     static const char *const texts[] = {
         [CONFIG_STRING] = "text",
-        [CONFIG_PATH] = "path (relative to this file's directory)",
+        [CONFIG_PATH] = "path, from the file's directory on",
         [CONFIG_INT] = "number",
         [CONFIG_BOOL] = "true or false",
-        [CONFIG_DURATION] = "time: ms, s, m, h, d",
-        [CONFIG_SIZE] = "size: KiB, MiB, GiB, or bytes",
+        [CONFIG_DURATION] = "time such as 250ms, 5s or 8h",
+        [CONFIG_SIZE] = "size such as 4096, 64KiB or 1MiB",
         [CONFIG_CHOICE] = "one of",
         [CONFIG_STRINGS] = "list of texts",
         [CONFIG_TABLES] = "list of mappings",

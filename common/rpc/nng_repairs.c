@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/sanitizers.h"
+
 /* A listener stops accepting for good, and a dialer stops dialling, once a peer that is still negotiating
  * goes away at the wrong moment: nng turns EPIPE into NNG_ECLOSED ("we closed it ourselves") and then takes
  * no further action. Anyone who can connect could so cut a service off, and so could the mere death of a
@@ -24,14 +26,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 /* A dialer or listener that is closed in the instant in which a peer has finished negotiating keeps that
  * peer's memory for ever. It happens once, at the end, and only the leak checker of test builds minds. */
-#if defined(__SANITIZE_ADDRESS__)
-#define LEAKS_ARE_CHECKED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LEAKS_ARE_CHECKED 1
-#endif
-#endif
-#ifdef LEAKS_ARE_CHECKED
+#if TG_ADDRESS_SANITIZER
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

@@ -4,8 +4,8 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "common/monotonic.h"
 #include "common/rpc/address.h"
 #include "common/rpc/nng_repairs.h"
 #include "common/rpc/tls.h"
@@ -28,16 +28,6 @@ static enum tg_code fill_routes(struct rpc_server *server, const struct rpc_meth
     return TG_OK;
 }
 
-static void init_waiting(struct rpc_server *server)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->idle, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&server->lock, NULL);
-}
-
 enum tg_code rpc_server_open(struct rpc_server **out, const struct rpc_method *methods, void *context,
                              unsigned in_flight, struct tg_error *err)
 {
@@ -48,7 +38,8 @@ enum tg_code rpc_server_open(struct rpc_server **out, const struct rpc_method *m
     TG_ENSURE(server != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the RPC server");
     server->context = context;
     server->in_flight = in_flight;
-    init_waiting(server);
+    monotonic_cond_init(&server->idle);
+    pthread_mutex_init(&server->lock, NULL);
     enum tg_code code = fill_routes(server, methods, err);
     if (code != TG_OK) {
         rpc_server_close(server);
@@ -159,19 +150,11 @@ enum tg_code rpc_server_listen(struct rpc_server *server, const struct rpc_liste
 
 bool rpc_server_drain(struct rpc_server *server, unsigned timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(timeout_ms / 1000);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    uint64_t until_ms = clock_now_ms() + timeout_ms;
     pthread_mutex_lock(&server->lock);
     server->draining = true;
-    int rc = 0;
-    while (server->busy > 0 && rc == 0)
-        rc = pthread_cond_timedwait(&server->idle, &server->lock, &until);
+    while (server->busy > 0 && monotonic_wait(&server->idle, &server->lock, until_ms))
+        ;
     bool drained = server->busy == 0;
     pthread_mutex_unlock(&server->lock);
     return drained;

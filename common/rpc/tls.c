@@ -1,10 +1,8 @@
 #include "common/rpc/tls.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,11 +24,6 @@ static void pem_set_cleanup(struct pem_set *set)
     secret_free(set->key);
 }
 
-static void file_cleanup(FILE **file)
-{
-    if (*file != NULL)
-        (void)fclose(*file);
-}
 static void x509_cleanup(X509 **certificate)
 {
     X509_free(*certificate);
@@ -46,17 +39,13 @@ static void bio_cleanup(BIO **bio)
 
 static enum tg_code read_text(const char *path, char **out, struct tg_error *err)
 {
-    TG_CLEANUP(file_cleanup) FILE *file = fopen(path, "re");
-    TG_ENSURE(file != NULL, err, errno == EACCES ? TG_PERMISSION_DENIED : TG_NOT_FOUND, "%s: %s", path,
-              strerror(errno));
-    char *text = malloc(PEM_MAX + 1);
-    TG_ENSURE(text != NULL, err, TG_RESOURCE_EXHAUSTED, "%s: out of memory", path);
-    size_t len = fread(text, 1, PEM_MAX + 1, file);
-    if (len == 0 || len > PEM_MAX || memchr(text, '\0', len) != NULL) {
+    char *text = NULL;
+    size_t len = 0;
+    TG_TRY(file_read(path, PEM_MAX, &text, &len, err));
+    if (len == 0 || memchr(text, '\0', len) != NULL) {
         free(text);
-        return tg_fail(err, TG_INVALID_ARGUMENT, "%s: empty, too large or not PEM", path);
+        return tg_fail(err, TG_INVALID_ARGUMENT, "%s: empty or not PEM", path);
     }
-    text[len] = '\0';
     *out = text;
     return TG_OK;
 }

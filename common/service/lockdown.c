@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/service/sanitized.h"
+#include "common/sanitizers.h"
 #include "common/service/syscalls.h"
 
 enum { DESCRIPTORS_MAX = 1 << 20 };

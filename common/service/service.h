@@ -15,7 +15,7 @@
 #include "common/error.h"
 #include "common/rpc/rpc.h"
 
-/* First member of every service's configuration struct; its rows come from SERVICE_CONFIG_ROWS. */
+/* First member of every service's configuration struct; its rows are service_config_rows. */
 struct service_config {
     struct config_list listeners; /* struct rpc_listener */
     int log_level;                /* enum log_level */
@@ -36,12 +36,14 @@ struct service {
     const struct rpc_method *methods;
 
     /* Acquire: open files, databases, sockets, peers. Still with the privileges the process was started with.
-     * *state is the context of every call. Fails with a text that says what to do. */
+     * *state is the context of every call. Fails with a text that says what to do.
+     * `config` is borrowed until close. */
     enum tg_code (*open)(const void *config, void **state, struct tg_error *err);
     /* Serve: start threads. Called after privileges are dropped and the process is locked down; returns at
      * once. */
     enum tg_code (*start)(void *state, struct tg_error *err);
-    /* SIGHUP, with the configuration read anew and found good. May be NULL. */
+    /* SIGHUP, with the configuration read anew and found good: borrowed for this call only. Calls go on
+     * meanwhile. May be NULL. */
     void (*reload)(void *state, const void *config);
     /* Why this service cannot serve now (a dependency is missing), or NULL when it can. Static or state-owned
      * string. Called from any thread, often: it must be quick. May be NULL. */

@@ -4,7 +4,7 @@
 #include <seccomp.h>
 #include <string.h>
 
-#include "common/service/sanitized.h"
+#include "common/sanitizers.h"
 
 /* A deny list: libraries may need any ordinary call tomorrow, but never one of these. By name, because an
  * older libseccomp does not know them all, and no architecture has them all. */

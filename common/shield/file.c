@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
-#include "common/file_errno.h"
+#include "common/file_io.h"
 #include "common/shield/file_internal.h"
 #include "common/trace.h"
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/file_errno.h"
+#include "common/file_io.h"
 #include "common/shield/file_internal.h"
 
 static enum tg_code check_file(const char *path, int fd, struct tg_error *err)
@@ -21,23 +21,6 @@ static enum tg_code check_file(const char *path, int fd, struct tg_error *err)
               path, st.st_mode & 07777U);
     TG_ENSURE(st.st_size <= CONTAINER_MAX, err, TG_DATA_LOSS, "%s: too large for a shield container", path);
     return TG_OK;
-}
-
-/* Up to `max` bytes; -1 and errno. */
-static ssize_t read_all(int fd, uint8_t *out, size_t max)
-{
-    size_t len = 0;
-    while (len < max) {
-        ssize_t n = read(fd, out + len, max - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
 }
 
 enum tg_code shield_file_open_fd(const char *path, int *fd, struct tg_error *err)
@@ -58,7 +41,7 @@ enum tg_code shield_file_read(const char *path, int fd, uint8_t **bytes, size_t 
 {
     uint8_t *out = malloc(CONTAINER_MAX + 1);
     TG_ENSURE(out != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for the shield container");
-    ssize_t n = read_all(fd, out, CONTAINER_MAX + 1);
+    ssize_t n = file_read_up_to(fd, out, CONTAINER_MAX + 1);
     if (n < 0) {
         free(out);
         return file_fail_errno(err, path, "cannot read the shield");

@@ -44,25 +44,6 @@ size_t chain_line_encode(struct chain_head *head, const char *body, size_t body_
     return (size_t)(at - out);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool hex_decode(const char *hex, uint8_t out[CHAIN_HASH_LEN])
-{
-    for (size_t i = 0; i < CHAIN_HASH_LEN; i++) {
-        int high = hex_digit(hex[2 * i]);
-        int low = hex_digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
 /* Decimal digits without a leading zero, up to the comma. */
 static bool sequence_decode(const char *at, const char *end, uint64_t *sequence)
 {
@@ -84,7 +65,8 @@ bool chain_line_decode(const char *line, size_t len, uint64_t *sequence, uint8_t
     const char *tail = line + len - TAIL_LEN;
     return memcmp(tail, prev_key, PREV_KEY_LEN) == 0 &&
            memcmp(tail + PREV_KEY_LEN + CHAIN_HEX_LEN, line_end, LINE_END_LEN) == 0 &&
-           sequence_decode(line + SEQ_KEY_LEN, tail, sequence) && hex_decode(tail + PREV_KEY_LEN, prev);
+           sequence_decode(line + SEQ_KEY_LEN, tail, sequence) &&
+           hex_decode(tail + PREV_KEY_LEN, CHAIN_HASH_LEN, prev);
 }
 
 bool chain_line_follows(struct chain_head *head, const char *line, size_t len)

@@ -42,8 +42,6 @@ struct committer {
 void commit_begin_gap(struct committer *committer, const char *reason, const char *text);
 /* Takes a submission that will not be written out of the table; its waiters go before `onto`. */
 struct waiter *commit_refuse(struct committer *committer, struct submission *submission, struct waiter *onto);
-/* Waits until signalled or for at most ms. */
-void commit_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t ms);
 
 void *commit_writer_main(void *committer);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/monotonic.h"
 #include "common/pb.h"
 #include "services/audit/commit_state.h"
 #include "services/audit/record.h"
@@ -18,7 +19,8 @@ static bool wait_for_work(struct committer *committer)
         if (committer->gap.reason == NULL) {
             pthread_cond_wait(&committer->work, &committer->lock);
         } else {
-            commit_wait(&committer->work, &committer->lock, committer->options.retry_ms);
+            (void)monotonic_wait(&committer->work, &committer->lock,
+                                 clock_now_ms() + committer->options.retry_ms);
             break;
         }
     }

@@ -1,11 +1,10 @@
 #include "services/audit/committer.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/log.h"
+#include "common/monotonic.h"
 #include "services/audit/commit_state.h"
 
 static const char disk_hangs[] = "the audit log's disk does not answer";
@@ -28,19 +27,6 @@ struct waiter *commit_refuse(struct committer *committer, struct submission *sub
     submission_remove(&committer->table, submission);
     submission_free(submission);
     return onto;
-}
-
-void commit_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ms / 1000);
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(condition, lock, &until);
 }
 
 /* ---- the watchdog: whoever has waited too long is told so ---- */
@@ -88,7 +74,7 @@ static void *watchdog_main(void *arg)
         if (overdue_ms == 0) {
             pthread_cond_wait(&committer->watch, &committer->lock);
         } else if (overdue_ms > now_ms) {
-            commit_wait(&committer->watch, &committer->lock, overdue_ms - now_ms);
+            (void)monotonic_wait(&committer->watch, &committer->lock, overdue_ms);
         } else {
             struct waiter *waiters = refuse_overdue(committer, now_ms);
             pthread_mutex_unlock(&committer->lock);
@@ -184,14 +170,10 @@ enum tg_code committer_open(struct committer **out, const struct committer_optio
     struct committer *committer = calloc(1, sizeof *committer);
     TG_ENSURE(committer != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for the audit queue");
     committer->options = *options;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&committer->lock, NULL);
-    pthread_cond_init(&committer->work, &monotonic);
-    pthread_cond_init(&committer->watch, &monotonic);
-    pthread_cond_init(&committer->calm, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&committer->work);
+    monotonic_cond_init(&committer->watch);
+    monotonic_cond_init(&committer->calm);
     *out = committer;
     return TG_OK;
 }
@@ -213,10 +195,8 @@ void committer_drain(struct committer *committer, unsigned timeout_ms)
     committer->draining = true;
     while (committer->started && !committer->hung &&
            (committer->queue.head != NULL || committer->writing_since_ms != 0)) {
-        uint64_t now_ms = clock_now_ms();
-        if (now_ms >= until_ms)
+        if (!monotonic_wait(&committer->calm, &committer->lock, until_ms))
             break;
-        commit_wait(&committer->calm, &committer->lock, until_ms - now_ms);
     }
     pthread_mutex_unlock(&committer->lock);
 }
@@ -230,8 +210,8 @@ static bool stop_threads(struct committer *committer)
     committer->stopping = true;
     pthread_cond_broadcast(&committer->work);
     pthread_cond_broadcast(&committer->watch);
-    while (!committer->writer_ended && clock_now_ms() < until_ms)
-        commit_wait(&committer->calm, &committer->lock, until_ms - clock_now_ms());
+    while (!committer->writer_ended && monotonic_wait(&committer->calm, &committer->lock, until_ms))
+        ;
     bool ended = committer->writer_ended;
     pthread_mutex_unlock(&committer->lock);
     pthread_join(committer->watchdog, NULL);

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/monotonic.h"
 #include "common/trace.h"
 #include "services/audit/filter.h"
 
@@ -131,16 +131,6 @@ static uint64_t run_queries(struct query_engine *engine, struct query **list, si
     return again_ms;
 }
 
-static void wait_until(struct query_engine *engine, uint64_t until_ms)
-{
-    if (until_ms == UINT64_MAX) {
-        pthread_cond_wait(&engine->wake, &engine->lock);
-        return;
-    }
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
-    pthread_cond_timedwait(&engine->wake, &engine->lock, &until);
-}
-
 static void refuse_all(struct query *list)
 {
     while (list != NULL) {
@@ -169,7 +159,7 @@ static void *engine_main(void *arg)
     pthread_mutex_lock(&engine->lock);
     for (;;) {
         while (!engine->stopping && !engine->grown && engine->coming == NULL && clock_now_ms() < again_ms)
-            wait_until(engine, again_ms);
+            (void)monotonic_wait(&engine->wake, &engine->lock, again_ms);
         if (engine->stopping)
             break;
         size_t answered = 0;
@@ -249,12 +239,8 @@ enum tg_code query_engine_open(struct query_engine **out, struct log_writer *log
     struct query_engine *engine = calloc(1, sizeof *engine);
     TG_ENSURE(engine != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for queries");
     engine->log = log;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&engine->lock, NULL);
-    pthread_cond_init(&engine->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&engine->wake);
     *out = engine;
     return TG_OK;
 }

@@ -1,12 +1,11 @@
 #include "services/gateway/admission.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/error.h"
+#include "common/monotonic.h"
 #include "common/trace.h"
 
 /* One source with half-open connections. There are never more of these than half-open connections. */
@@ -63,11 +62,7 @@ struct admission *admission_new(uint32_t half_open_max, uint32_t half_open_per_s
     a->buckets = calloc(buckets, sizeof(struct visitor *));
     a->visitors = calloc(half_open_max, sizeof *a->visitors);
     pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->emptied, &attr);
-    pthread_condattr_destroy(&attr);
+    monotonic_cond_init(&a->emptied);
     if (a->buckets == NULL || a->visitors == NULL) {
         admission_free(a);
         return NULL;
@@ -189,18 +184,11 @@ struct admission_counts admission_counts(struct admission *a)
 
 bool admission_wait_empty(struct admission *a, unsigned timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    uint64_t until_ms = clock_now_ms() + timeout_ms;
     pthread_mutex_lock(&a->lock);
-    int rc = 0;
-    while (rc != ETIMEDOUT && (a->counts.half_open > 0 || a->counts.sessions > 0))
-        rc = pthread_cond_timedwait(&a->emptied, &a->lock, &until);
+    while ((a->counts.half_open > 0 || a->counts.sessions > 0) &&
+           monotonic_wait(&a->emptied, &a->lock, until_ms))
+        ;
     bool empty = a->counts.half_open == 0 && a->counts.sessions == 0;
     pthread_mutex_unlock(&a->lock);
     return empty;

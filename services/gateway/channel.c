@@ -26,6 +26,8 @@ enum tg_code channel_begin(struct connection *c, struct tg_error *err)
     tls_end(c);
     TG_TRY(tls_begin(c, c->worker->gateway->channel, err));
     TG_TRY(channel_set_psk(c->ssl, h->keys.psk, h->th, err));
+    /* Passwords may come next: OpenSSL wipes what it has decrypted, until the session starts. */
+    SSL_set_options(c->ssl, SSL_OP_CLEANSE_PLAINTEXT);
     h->channel_due = false;
     connection_update_poll(c);
     return TG_OK;

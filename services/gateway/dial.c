@@ -59,6 +59,7 @@ static void finish(struct dial *dial, enum tg_code code)
     struct target_socket *socket = dial->socket;
     s->dial = NULL;
     dial->socket = NULL;
+    TG_INVARIANT(code != TG_OK || socket != NULL);
     if (code == TG_OK) {
         target_socket_poll(socket, 0, on_connected);
         socket->dial = NULL;

@@ -105,6 +105,7 @@ enum tg_code gateway_open(const struct gateway_config *config, struct gateway **
     dispatch_check_table();
     pthread_mutex_init(&g->terms_lock, NULL);
     rate_limit_init(&g->turned_away, 5, 10);
+    rate_limit_init(&g->strangers, 100, 1000);
     enum tg_code code = acquire(g, config, err);
     if (code != TG_OK) {
         gateway_close(g);

@@ -62,6 +62,7 @@ struct gateway {
     struct audit_client *audit;
     struct admission *admission;
     struct rate_limit turned_away; /* log lines about it */
+    struct rate_limit strangers;   /* audit events about refused strangers */
 
     pthread_mutex_t terms_lock;
     struct terms *terms; /* what SIGHUP replaces; gateway_terms */

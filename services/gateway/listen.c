@@ -84,15 +84,15 @@ enum tg_code listen_open(const char *where, int *fds, size_t count, char address
     TG_TRY(look_up(where, &wanted, &len, err));
     TG_ENSURE(!is_taken(&wanted, len), err, TG_UNAVAILABLE, "cannot listen on %s: %s", where,
               strerror(errno));
-    for (size_t i = 0; i < count; i++) {
-        fds[i] = bind_socket(&wanted, len, true);
-        if (fds[i] < 0) {
-            tg_fail(err, TG_UNAVAILABLE, "cannot listen on %s: %s", where, strerror(errno));
-            while (i > 0)
-                close(fds[--i]);
-            return TG_UNAVAILABLE;
-        }
-        getsockname(fds[i], (struct sockaddr *)&wanted, &len); /* port 0: the others take the same port */
+    size_t opened = 0;
+    while (opened < count && (fds[opened] = bind_socket(&wanted, len, true)) >= 0)
+        getsockname(fds[opened++], (struct sockaddr *)&wanted,
+                    &len); /* port 0: the others take the same port */
+    if (opened < count) {
+        tg_fail(err, TG_UNAVAILABLE, "cannot listen on %s: %s", where, strerror(errno));
+        for (size_t i = 0; i < opened; i++)
+            close(fds[i]);
+        return TG_UNAVAILABLE;
     }
     listen_describe(&wanted, address);
     return TG_OK;
@@ -100,16 +100,12 @@ enum tg_code listen_open(const char *where, int *fds, size_t count, char address
 
 void listen_describe(const struct sockaddr_storage *address, char *text)
 {
-    char host[INET6_ADDRSTRLEN] = "?";
-    if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(text, CONNECTION_SOURCE_LEN, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(text, CONNECTION_SOURCE_LEN, "%s:%u", host, ntohs(v4->sin_port));
-    }
+    char host[INET6_ADDRSTRLEN + 16] = "?", port[8] = "0";
+    bool v6 = address->ss_family == AF_INET6;
+    socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    getnameinfo((const struct sockaddr *)address, len, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(text, CONNECTION_SOURCE_LEN, v6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
 /* ---- accepting ---- */

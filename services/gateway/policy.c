@@ -116,13 +116,14 @@ static bool is_name(const char *host)
 
 static bool parse_ports(const char *text, struct target *target)
 {
-    char first_text[8] = "";
+    char first_text[8];
     const char *dash = strchr(text, '-');
     size_t len = dash != NULL ? (size_t)(dash - text) : strlen(text);
     unsigned long first, last;
     if (len >= sizeof first_text)
         return false;
     memcpy(first_text, text, len);
+    first_text[len] = '\0';
     if (!parse_number(first_text, 65535, &first) || first == 0)
         return false;
     last = first;

@@ -1,9 +1,13 @@
 #include "services/gateway/refuse.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "common/log.h"
 #include "common/pb.h"
 #include "proto/client.pb-c.h"
 #include "services/gateway/events.h"
+#include "services/gateway/handshake.h"
 #include "services/gateway/session.h"
 
 /* One text for all of ticket, key, encrypted random, user, password and client random. */
@@ -45,6 +49,34 @@ static void send_refused(struct connection *c, enum tg_code code)
     connection_send_message(c, FRAME_REFUSED, 0, &refused.base, NULL);
 }
 
+/* Who has shown no ticket yet costs nothing but a connection, so such refusals are recorded at a bounded
+ * rate: strangers must not fill the audit log's disk. What was left out is counted in the next one. */
+static bool is_recorded(struct connection *c, uint64_t *left_out)
+{
+    *left_out = 0;
+    if (c->handshake == NULL || c->handshake->has_ticket)
+        return true;
+    return rate_allows(&c->worker->gateway->strangers, left_out);
+}
+
+static void record(struct connection *c, const struct tg_error *why)
+{
+    const char *name = c->state <= ORDER_CHANNEL ? "handshake.refused" : "login.refused";
+    char detail[64] = "";
+    uint64_t left_out;
+    Tg__Event event;
+    if (!is_recorded(c, &left_out))
+        return;
+    if (left_out > 0)
+        snprintf(detail, sizeof detail, "%" PRIu64 " more before it were not recorded", left_out);
+    LOG(LOG_WARNING, c->trace.hex, name, LOG_TEXT("source", c->source),
+        LOG_TEXT("state", order_state_name(c->state)), LOG_ERR(why),
+        LOG_NUMBER("not_recorded_before", left_out));
+    event_init(&event, c, name, why->text);
+    event.detail = detail;
+    audit_report(c->worker->gateway->audit, &event, EVENT_BUDGET_MS, NULL, NULL);
+}
+
 void refuse(struct connection *c, const struct tg_error *why)
 {
     if (c->closed || c->leaving)
@@ -53,10 +85,7 @@ void refuse(struct connection *c, const struct tg_error *why)
         session_bye(c, public_code(why->code), refuse_text(why->code), why->text);
         return;
     }
-    const char *event = c->state <= ORDER_CHANNEL ? "handshake.refused" : "login.refused";
-    LOG(LOG_WARNING, c->trace.hex, event, LOG_TEXT("source", c->source),
-        LOG_TEXT("state", order_state_name(c->state)), LOG_ERR(why));
-    event_report(c, event, why->text);
+    record(c, why);
     if (can_send_frames(c))
         send_refused(c, why->code);
     connection_leave(c);

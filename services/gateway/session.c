@@ -44,6 +44,7 @@ enum tg_code session_start(struct connection *c, struct tg_error *err)
     handshake_free(c->handshake); /* with all that is left of its secrets */
     c->handshake = NULL;
     stop_being_half_open(c);
+    SSL_clear_options(c->ssl, SSL_OP_CLEANSE_PLAINTEXT); /* the handshake's secrets are through */
     LOG(LOG_INFO, c->trace.hex, "session.started", LOG_TEXT("session", c->session->hex),
         LOG_TEXT("user", c->session->user), LOG_TEXT("source", c->source),
         LOG_TEXT("policy", policy_name(c->session->policy)));

@@ -1,5 +1,6 @@
 #include "services/gateway/terms.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@ static enum tg_code read_terms(const struct gateway_config *config, struct terms
         const struct policy *policy = policy_find(terms->policies, config->default_policy);
         TG_ENSURE(policy != NULL, err, TG_INVALID_ARGUMENT, "default_policy %s is not among the policies",
                   config->default_policy);
-        strcpy(terms->default_policy, policy_name(policy));
+        snprintf(terms->default_policy, sizeof terms->default_policy, "%s", policy_name(policy));
     }
     return channel_server_context(config->certificate, config->private_key, &terms->tls, err);
 }

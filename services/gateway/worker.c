@@ -1,5 +1,6 @@
 #include "services/gateway/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -169,6 +170,9 @@ enum tg_code worker_new(struct gateway *gateway, unsigned number, int listen_fd,
 static void *run_loop(void *arg)
 {
     struct worker *worker = arg;
+    char name[16];
+    snprintf(name, sizeof name, "worker-%u", worker->number);
+    pthread_setname_np(pthread_self(), name);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     return NULL;
 }

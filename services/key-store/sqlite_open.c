@@ -1,12 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "sqlite.h"
 
 enum { LOCK_WAIT_MS = 2000 /* for a predecessor that is just closing */ };
@@ -105,20 +105,6 @@ static enum tg_code fill_new(const char *path, struct tg_error *err)
     return code;
 }
 
-/* The name of a new file must survive a power cut as well as its content. */
-static enum tg_code sync_directory(const char *path, struct tg_error *err)
-{
-    char *copy = strdup(path);
-    int fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    int why = errno;
-    if (fd >= 0)
-        close(fd);
-    free(copy);
-    TG_ENSURE(synced, err, TG_UNAVAILABLE, "the directory of %s cannot be synced: %s", path, strerror(why));
-    return TG_OK;
-}
-
 /* A new database gets its name when it is whole. So an empty file of that name is never taken for a first
  * start: it is what damage looks like. Two first starts at once: one of them makes it, both go on with that.
  */
@@ -137,7 +123,7 @@ static enum tg_code make_new(const char *path, struct tg_error *err)
         errno != EEXIST)
         code = tg_fail(err, TG_UNAVAILABLE, "%s cannot be made: %s", path, strerror(errno));
     unlink(temporary); /* still there only if something failed */
-    return code == TG_OK ? sync_directory(path, err) : code;
+    return code == TG_OK ? file_sync_directory(path, err) : code;
 }
 
 static enum tg_code check_file(const char *path, struct tg_error *err)

@@ -3,9 +3,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "common/log.h"
+#include "common/monotonic.h"
 #include "common/trace.h"
 
 struct writer {
@@ -121,11 +121,8 @@ static void run_tick(struct writer *w)
 
 static void wait_for_work(struct writer *w)
 {
-    uint64_t now = clock_now_ms();
-    uint64_t until = now > w->tick_due_ms ? now : w->tick_due_ms;
-    struct timespec at = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (long)(until % 1000) * 1000000};
     while (w->head == NULL && !w->stopping && clock_now_ms() < w->tick_due_ms)
-        pthread_cond_timedwait(&w->added, &w->lock, &at);
+        (void)monotonic_wait(&w->added, &w->lock, w->tick_due_ms);
 }
 
 static struct work *take_batch(struct writer *w)
@@ -164,11 +161,7 @@ static void *run(void *arg)
 
 static void init(struct writer *w)
 {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->added, &attr);
-    pthread_condattr_destroy(&attr);
+    monotonic_cond_init(&w->added);
     pthread_mutex_init(&w->lock, NULL);
     w->tail = &w->head;
 }

@@ -175,6 +175,8 @@ static enum tg_code outcome_of(int status, const struct connection *connection, 
                                struct tg_error *err)
 {
     const char *words = radcli_words("no reason given");
+    TG_ENSURE(!radcli_found_forged_reply(), err, TG_DATA_LOSS,
+              "the answer is forged, or the shared secret is not the server's: %s", words);
     switch (status) {
     case OK_RC:
         answer->outcome = TG__LOGIN_RESPONSE__OUTCOME__ACCEPT;

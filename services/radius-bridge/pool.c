@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/log.h"
+#include "common/monotonic.h"
 #include "common/trace.h"
 #include "services/radius-bridge/pool_state.h"
 
@@ -141,18 +141,11 @@ void pool_wake_watch(struct pool *pool)
         pthread_cond_signal(&pool->watch);
 }
 
-void pool_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t ms)
-{
-    uint64_t until_ms = clock_now_ms() + ms;
-    struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
-    pthread_cond_timedwait(condition, lock, &until);
-}
-
 static void tell_change(const struct radius_server *server, bool up, const char *why)
 {
     const struct pool_options *options = &server->pool->options;
-    if (options->server_changed != NULL)
-        options->server_changed(options->arg, server->config->name, up, why);
+    if (options->server_changed != NULL && !server->pool->stopping) /* whose argument may be gone by then */
+        options->server_changed(options->arg, server->config.name, up, why);
 }
 
 void server_went_up(struct radius_server *server)
@@ -161,7 +154,7 @@ void server_went_up(struct radius_server *server)
     if (server->reach == REACH_UP)
         return;
     server->reach = REACH_UP;
-    LOG(LOG_INFO, NULL, "radius.server_up", LOG_TEXT("server", server->config->name));
+    LOG(LOG_INFO, NULL, "radius.server_up", LOG_TEXT("server", server->config.name));
     if (was_down)
         tell_change(server, true, "");
 }
@@ -170,7 +163,7 @@ void server_went_down(struct radius_server *server, const struct tg_error *why, 
 {
     if (server->reach != REACH_DOWN) {
         server->reach = REACH_DOWN;
-        LOG(LOG_WARNING, NULL, "radius.server_down", LOG_TEXT("server", server->config->name), LOG_ERR(why));
+        LOG(LOG_WARNING, NULL, "radius.server_down", LOG_TEXT("server", server->config.name), LOG_ERR(why));
         tell_change(server, false, why->text);
     }
     server->why_down = *why;
@@ -189,7 +182,7 @@ static enum tg_code bind_job(const struct pool *pool, struct job *job, struct tg
     if (job->request->server[0] == '\0')
         return TG_OK;
     for (size_t i = 0; i < pool->options.server_count; i++) {
-        if (strcmp(pool->servers[i].config->name, job->request->server) == 0) {
+        if (strcmp(pool->servers[i].config.name, job->request->server) == 0) {
             job->bound = true;
             job->tried = ~pool->servers[i].bit;
             return TG_OK;
@@ -251,25 +244,45 @@ bool pool_is_ready(struct pool *pool)
 
 /* ---- from open to close ---- */
 
+static bool copy_text(char **to, const char *from)
+{
+    *to = from == NULL ? NULL : strdup(from);
+    return from == NULL || *to != NULL;
+}
+
+static bool config_copy(struct radius_server_config *to, const struct radius_server_config *from)
+{
+    to->transport = from->transport;
+    to->port = from->port;
+    return copy_text(&to->name, from->name) && copy_text(&to->host, from->host) &&
+           copy_text(&to->ca, from->ca) && copy_text(&to->certificate, from->certificate) &&
+           copy_text(&to->key, from->key) && copy_text(&to->secret_file, from->secret_file);
+}
+
+static void config_fini(struct radius_server_config *config)
+{
+    free(config->name);
+    free(config->host);
+    free(config->ca);
+    free(config->certificate);
+    free(config->key);
+    free(config->secret_file);
+}
+
 static bool server_init(struct pool *pool, size_t index)
 {
     struct radius_server *server = &pool->servers[index];
     unsigned workers = pool->options.workers;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->idle, &monotonic);
-    pthread_cond_init(&server->spare, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&server->idle);
+    monotonic_cond_init(&server->spare);
     server->pool = pool;
-    server->config = &pool->options.servers[index];
     server->bit = 1U << index;
     server->backoff_ms = BACKOFF_FIRST_MS;
     server->count[LINK_SPARE] = workers;
     server->links = calloc(workers, sizeof *server->links);
     for (unsigned i = 0; server->links != NULL && i < workers; i++)
         server->links[i].server = server;
-    return server->links != NULL;
+    return server->links != NULL && config_copy(&server->config, &pool->options.servers[index]);
 }
 
 static void pool_free(struct pool *pool)
@@ -278,6 +291,7 @@ static void pool_free(struct pool *pool)
         pthread_cond_destroy(&pool->servers[i].idle);
         pthread_cond_destroy(&pool->servers[i].spare);
         free(pool->servers[i].links);
+        config_fini(&pool->servers[i].config);
     }
     pthread_cond_destroy(&pool->ended);
     pthread_cond_destroy(&pool->watch);
@@ -291,13 +305,9 @@ enum tg_code pool_open(struct pool **out, const struct pool_options *options, st
     TG_TRY(connection_prepare(err));
     struct pool *pool = calloc(1, sizeof *pool);
     TG_ENSURE(pool != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for connections");
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->watch, &monotonic);
-    pthread_cond_init(&pool->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&pool->watch);
+    monotonic_cond_init(&pool->ended);
     pool->options = *options;
     bool ok = true;
     for (size_t i = 0; i < options->server_count; i++)
@@ -355,7 +365,7 @@ static void stop_threads(struct pool *pool)
         }
     }
     while (pool->threads > 0 && clock_now_ms() < until_ms)
-        pool_wait(&pool->ended, &pool->lock, until_ms - clock_now_ms());
+        (void)monotonic_wait(&pool->ended, &pool->lock, until_ms);
 }
 
 static void tell_rest(struct pool *pool)

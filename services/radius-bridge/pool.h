@@ -20,7 +20,7 @@ enum pool_limits { POOL_SERVERS_MAX = 8, POOL_WORKERS_MAX = 256 };
 struct pool;
 
 struct pool_options {
-    const struct radius_server_config *servers; /* borrowed for the pool's life */
+    const struct radius_server_config *servers; /* copied */
     size_t server_count;                        /* 1 to POOL_SERVERS_MAX */
     unsigned workers;                           /* for each server, 1 to POOL_WORKERS_MAX */
     size_t queue;                               /* logins that may wait, all together */

@@ -37,7 +37,7 @@ static void connect_link(struct link *link)
     link_set_state(link, LINK_CONNECTING);
     pool_wake_watch(pool);
     pthread_mutex_unlock(&pool->lock);
-    enum tg_code code = connection_open(&connection, server->config, &why);
+    enum tg_code code = connection_open(&connection, &server->config, &why);
     pthread_mutex_lock(&pool->lock);
     link->connection = connection;
     link_set_state(link, code == TG_OK ? LINK_IDLE : LINK_SPARE);
@@ -66,7 +66,7 @@ static void note_silence(struct radius_server *server, uint64_t asked_ms, uint64
     if (server->last_answer_ms >= asked_ms || server->mute_until_ms > now_ms)
         return;
     server->mute_until_ms = now_ms + server->pool->options.dead_time_ms;
-    LOG(LOG_WARNING, NULL, "radius.server_mute", LOG_TEXT("server", server->config->name),
+    LOG(LOG_WARNING, NULL, "radius.server_mute", LOG_TEXT("server", server->config.name),
         LOG_NUMBER("dead_time_ms", server->pool->options.dead_time_ms));
 }
 
@@ -80,18 +80,19 @@ static void go_on(struct link *link, struct job *job, uint64_t asked_ms, const s
     if (silent)
         note_silence(server, asked_ms, now_ms);
     else
-        LOG(LOG_INFO, NULL, "radius.connection_lost", LOG_TEXT("server", server->config->name), LOG_ERR(why));
+        LOG(LOG_INFO, NULL, "radius.connection_lost", LOG_TEXT("server", server->config.name), LOG_ERR(why));
     /* Servers close idle connections as they please; whoever comes at that moment must not notice. */
-    if (!silent && why->code == TG_UNAVAILABLE && !job->asked_again && now_ms < job->deadline_ms) {
+    bool again = !silent && why->code == TG_UNAVAILABLE && !job->asked_again && !server->pool->stopping;
+    if (again && now_ms < job->deadline_ms) {
         job->asked_again = true;
         pool_put(server, job, true);
         return;
     }
     struct tg_error told = *why;
     if (silent)
-        (void)tg_fail(&told, TG_DEADLINE_EXCEEDED, "%s did not answer", server->config->name);
+        (void)tg_fail(&told, TG_DEADLINE_EXCEEDED, "%s did not answer", server->config.name);
     else
-        (void)tg_fail(&told, why->code, "%s: %.180s", server->config->name, why->text);
+        (void)tg_fail(&told, why->code, "%s: %.180s", server->config.name, why->text);
     job->unanswered = job->unanswered || silent;
     job_failed_at(job, server, &told);
     if (!pool_place(server->pool, job, verdict))
@@ -134,15 +135,15 @@ static void serve(struct link *link)
     pool_wake_watch(pool);
     pthread_mutex_unlock(&pool->lock);
     enum tg_code code = connection_ask(link->connection, job->request, timeout_ms, &answer, &why);
-    if (code == TG_OK)
-        job_tell(job, TG_OK, "", &answer, server->config->name);
-    secret_wipe(&answer, sizeof answer);
-
     pthread_mutex_lock(&pool->lock);
     if (code == TG_OK) {
         server->last_answer_ms = clock_now_ms();
         server->mute_until_ms = 0;
-        link_set_state(link, LINK_IDLE);
+        link_set_state(link, LINK_IDLE); /* before the answer is told, so that the next login finds it */
+        pthread_mutex_unlock(&pool->lock);
+        job_tell(job, TG_OK, "", &answer, server->config.name);
+        secret_wipe(&answer, sizeof answer);
+        pthread_mutex_lock(&pool->lock);
         return;
     }
     go_on(link, job, asked_ms, &why, &verdict);

@@ -51,7 +51,7 @@ enum reach { REACH_UNKNOWN, REACH_UP, REACH_DOWN };
 
 struct radius_server {
     struct pool *pool;
-    const struct radius_server_config *config;
+    struct radius_server_config config; /* its strings are ours */
     unsigned bit;
     struct link *links; /* options.workers of them */
     pthread_cond_t idle;
@@ -107,7 +107,6 @@ bool server_wants_link(const struct radius_server *server, uint64_t now_ms);
 void pool_rehome(struct pool *pool, struct job_list *homeless);
 /* Something has begun that may become overdue. */
 void pool_wake_watch(struct pool *pool);
-void pool_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t ms);
 
 /* Without the lock: tells and frees. */
 void verdict_tell(struct verdict *verdict);

@@ -1,5 +1,6 @@
 /* The watchdog: gives up questions that take too long, jobs that waited too long for a connection, and
  * notices idle connections that a server has closed. */
+#include "common/monotonic.h"
 #include "common/trace.h"
 #include "services/radius-bridge/pool_state.h"
 
@@ -58,9 +59,9 @@ static void watch_queue(struct radius_server *server, uint64_t now_ms, struct jo
         struct tg_error why = {0};
         if (now_ms >= job->deadline_ms)
             (void)tg_fail(&why, TG_DEADLINE_EXCEEDED, "%s: no connection was free in time",
-                          server->config->name);
+                          server->config.name);
         else if (!connected && now_ms - job->queued_ms >= patience_ms)
-            (void)tg_fail(&why, TG_UNAVAILABLE, "%s: no connection in time", server->config->name);
+            (void)tg_fail(&why, TG_UNAVAILABLE, "%s: no connection in time", server->config.name);
         if (why.code == TG_OK) {
             jobs_push(&stay, job);
             continue;
@@ -78,7 +79,7 @@ static bool watch_server(struct radius_server *server, uint64_t now_ms, struct j
     watch_links(server, now_ms);
     if (server->reach != REACH_DOWN && all_hang(server, now_ms)) {
         struct tg_error why = {0};
-        (void)tg_fail(&why, TG_UNAVAILABLE, "%s: it does not complete the connection", server->config->name);
+        (void)tg_fail(&why, TG_UNAVAILABLE, "%s: it does not complete the connection", server->config.name);
         server_went_down(server, &why, homeless);
     }
     watch_queue(server, now_ms, homeless);
@@ -101,7 +102,7 @@ void *watch_main(void *arg)
         pool_rehome(pool, &homeless);
         pool->watch_is_calm = !busy;
         if (!pool->stopping)
-            pool_wait(&pool->watch, &pool->lock, busy ? TICK_MS : CALM_TICK_MS);
+            (void)monotonic_wait(&pool->watch, &pool->lock, clock_now_ms() + (busy ? TICK_MS : CALM_TICK_MS));
     }
     pool->threads--;
     pthread_cond_broadcast(&pool->ended);

@@ -8,10 +8,17 @@
 enum { PRIORITY_MASK = 7, PRIORITY_DEBUG = 7, WORDS_MAX = 200, SAID_MAX = 256 };
 
 static _Thread_local char words[WORDS_MAX];
+static _Thread_local bool forged_reply;
 
 void radcli_words_clear(void)
 {
     words[0] = '\0';
+    forged_reply = false;
+}
+
+bool radcli_found_forged_reply(void)
+{
+    return forged_reply;
 }
 
 const char *radcli_words(const char *otherwise)
@@ -37,6 +44,7 @@ static void remember(int priority, const char *said)
     const char *meant = without_origin(said);
     size_t used = strlen(words);
     size_t len = strcspn(meant, "\n");
+    forged_reply = forged_reply || strstr(meant, "invalid reply digest") != NULL;
     if ((priority & PRIORITY_MASK) == PRIORITY_DEBUG || strncmp(meant, "error initializing", 18) == 0)
         return; /* that it failed is known */
     if (used + len + 3 <= sizeof words)

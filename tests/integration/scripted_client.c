@@ -19,7 +19,7 @@ struct scripted {
     int fd;
     SSL_CTX *tls, *channel;
     SSL *ssl;
-    char problem[256];
+    char problem[512];
     struct scripted_faults faults;
 
     struct transcript *transcript;

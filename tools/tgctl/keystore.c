@@ -296,18 +296,8 @@ static enum tg_code name_key(const char *text, Tg__KeyRevokeRequest *request, ui
         request->ticket = pb_bytes(ticket, TICKET_LEN);
         return TG_OK;
     }
-    TG_ENSURE(strlen(text) == 36, err, TG_INVALID_ARGUMENT, "%s is neither a ticket (tgt1....) nor a key id",
-              text);
-    for (size_t at = 0, i = 0; i < TICKET_KEY_ID_LEN; i++, at += 2) {
-        unsigned byte;
-        int used = 0;
-
-        at += text[at] == '-' ? 1 : 0;
-        // NOLINTNEXTLINE(cert-err34-c): two hex digits cannot overflow, and %n tells that both were there
-        TG_ENSURE(sscanf(text + at, "%2x%n", &byte, &used) == 1 && used == 2, err, TG_INVALID_ARGUMENT,
-                  "%s is neither a ticket (tgt1....) nor a key id", text);
-        key_id[i] = (uint8_t)byte;
-    }
+    TG_ENSURE(ticket_key_id_from_text(text, key_id, NULL) == TG_OK, err, TG_INVALID_ARGUMENT,
+              "%s is neither a ticket (tgt1....) nor a key id", text);
     request->key_id = pb_bytes(key_id, TICKET_KEY_ID_LEN);
     return TG_OK;
 }

@@ -398,8 +398,8 @@ static void help_tells_every_row(void **state)
     static const char *const expected[] = {
         "\nname: text; required\n    Names it.\n",
         "\nnote: text, 2 to 80 characters; optional\n",
-        "\ntime: time: ms, s, m, h, d, 1ms to 1d; default 10m\n",
-        "\nsize: size: KiB, MiB, GiB, or bytes, at least 1KiB; default 64KiB\n",
+        "\ntime: time such as 250ms, 5s or 8h, 1ms to 1d; default 10m\n",
+        "\nsize: size such as 4096, 64KiB or 1MiB, at least 1KiB; default 64KiB\n",
         "\nchoice: one of first, second, third; default second\n",
         "\nwords: list of texts, 1 to 3 entries; optional\n",
         "\ntargets[].net.port: number, 1 to 65535; default 443\n    Which port.\n",

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "common/service/sanitized.h"
+#include "common/sanitizers.h"
 
 enum { NOBODY = 65534 };
 

@@ -1,6 +1,7 @@
 /* Two programs at one shield, copies, kills, full disks and pulled sticks: a ticket once taken is gone for
  * good. */
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -32,6 +33,7 @@ static pid_t start_taker(const struct fixture *f, const char *path, int count, i
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
         struct shield *shield = NULL;
         struct shield_key *key = NULL;
         if (shield_file_open(path, f->pin, &shield, NULL) != TG_OK)

@@ -91,6 +91,29 @@ static void known_ticket(void **state)
     assert_string_equal(id, "5f1c2d3e-4a5b-4c6d-8e7f-00112233ffee");
 }
 
+static void key_ids_are_refused_unless_canonical(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "5f1c2d3e-4a5b-4c6d-8e7f-00112233ffe",
+        "5f1c2d3e-4a5b-4c6d-8e7f-00112233ffeeb",
+        "5f1c2d3e4-a5b-4c6d-8e7f-00112233ffee",
+        "5f1c2d3e-4a5b-4c6d-8e7f+00112233ffee",
+        "5F1C2D3E-4A5B-4C6D-8E7F-00112233FFEE",
+        "5f1c2d3e-4a5b-4c6d-8e7f-0011-233ffee",
+        "5f1c2d3e-4a5b-4c6d-8e7f-0011 233ffee",
+    };
+    static const uint8_t expected[] = {0x5f, 0x1c, 0x2d, 0x3e, 0x4a, 0x5b, 0x4c, 0x6d,
+                                       0x8e, 0x7f, 0x00, 0x11, 0x22, 0x33, 0xff, 0xee};
+    uint8_t key_id[TICKET_KEY_ID_LEN];
+    struct tg_error err;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        assert_int_equal(ticket_key_id_from_text(texts[i], key_id, &err), TG_INVALID_ARGUMENT);
+    assert_int_equal(ticket_key_id_from_text("5f1c2d3e-4a5b-4c6d-8e7f-00112233ffee", key_id, &err), TG_OK);
+    assert_memory_equal(key_id, expected, sizeof expected);
+}
+
 static void text_is_refused_unless_canonical(void **state)
 {
     struct fixture *f = *state;
@@ -154,6 +177,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_centres_key_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_is_told_apart_from_forgery, setup, teardown),
         cmocka_unit_test_setup_teardown(known_ticket, setup, teardown),
+        cmocka_unit_test(key_ids_are_refused_unless_canonical),
         cmocka_unit_test_setup_teardown(text_is_refused_unless_canonical, setup, teardown),
         cmocka_unit_test_setup_teardown(stray_low_bits_are_refused, setup, teardown),
         cmocka_unit_test(key_ids_are_random_version_4_uuids),

@@ -11,6 +11,33 @@
 
 #include "common/trace.h"
 
+static void what_is_not_lower_case_hex_is_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "0", "001", "00g0", "0 00", "00A0", "+000", "00\xff\xff", "0x00"};
+    uint8_t out[2];
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char *text = strdup(texts[i]); /* its own block, so that reading beyond it is seen */
+        assert_false(hex_decode(text, 2, out));
+        free(text);
+    }
+    assert_true(hex_decode("", 0, out));
+}
+
+static void hex_goes_back_to_the_same_bytes(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    uint8_t again[257] = {0};
+    char hex[2 * sizeof bytes + 1];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)i;
+    hex_encode(bytes, sizeof bytes, hex);
+    assert_true(hex_decode(hex, sizeof bytes, again));
+    assert_memory_equal(again, bytes, sizeof bytes);
+    assert_int_equal(again[256], 0);
+}
+
 static void hex_of_nothing_is_empty(void **state)
 {
     (void)state;
@@ -82,7 +109,9 @@ static void clocks_go_forward_in_their_units(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_not_lower_case_hex_is_refused),
         cmocka_unit_test(hex_of_nothing_is_empty),
+        cmocka_unit_test(hex_goes_back_to_the_same_bytes),
         cmocka_unit_test(hex_is_lower_case_and_exact),
         cmocka_unit_test(traces_are_32_hex_digits_and_differ),
         cmocka_unit_test(random_bytes_fill_what_they_are_given),

@@ -60,8 +60,8 @@ static void give_ticket_info(struct fixture *f, struct fixture_ticket *ticket, s
     size_t len;
     memcpy(info.ticket, ticket->bytes, TICKET_LEN);
     strcpy(info.qkud_id, "qkud-1");
-    strcpy(info.owner, ticket->owner);
-    strcpy(info.policy, ticket->policy);
+    snprintf(info.owner, sizeof info.owner, "%s", ticket->owner);
+    snprintf(info.policy, sizeof info.policy, "%s", ticket->policy);
     memcpy(request_id, rpc_call_request_id(call), sizeof request_id);
     request_id[0] ^= f->resolver_mode == PEER_SEALS_WRONG;
     TG_INVARIANT(ticket_info_seal(&info, ticket->key, f->qkud_key, request_id, &sealed, &len, NULL) == TG_OK);
@@ -95,24 +95,31 @@ static void copy(char *out, size_t size, const void *bytes, size_t len)
     snprintf(out, size, "%.*s", (int)len, (const char *)bytes);
 }
 
-/* Password "right": ACCEPT. "challenge:N": N rounds, each to be answered with "code". Else REJECT. */
-static void judge(struct fixture *f, const Tg__LoginRequest *login, Tg__LoginResponse *response,
-                  char state[16])
+/* How many rounds are left after this password or answer: "right" 0, "challenge:N" N, an answer "code" one
+ * less; anything else: -1, to be rejected. */
+static long rounds_left(const char *password, const char *state)
 {
-    int rounds = -1;
-    bool answer = login->state.len > 0;
-    if (answer)
-        copy(state, 16, login->state.data, login->state.len);
-    if (answer && sscanf(state, "%d", &rounds) == 1)
-        rounds = strcmp(f->seen_password, "code") == 0 ? rounds - 1 : -1;
-    else if (sscanf(f->seen_password, "challenge:%d", &rounds) != 1)
-        rounds = strcmp(f->seen_password, "right") == 0 ? 0 : -1;
-    response->outcome = rounds < 0    ? TG__LOGIN_RESPONSE__OUTCOME__REJECT
-                        : rounds == 0 ? TG__LOGIN_RESPONSE__OUTCOME__ACCEPT
-                                      : TG__LOGIN_RESPONSE__OUTCOME__CHALLENGE;
-    snprintf(state, 16, "%d", rounds);
-    if (rounds > 0)
-        response->state = pb_bytes(state, strlen(state));
+    static const char challenge[] = "challenge:";
+    if (state[0] != '\0')
+        return strcmp(password, "code") == 0 ? strtol(state, NULL, 10) - 1 : -1;
+    if (strncmp(password, challenge, sizeof challenge - 1) == 0)
+        return strtol(password + sizeof challenge - 1, NULL, 10);
+    return strcmp(password, "right") == 0 ? 0 : -1;
+}
+
+static void judge(struct fixture *f, const Tg__LoginRequest *login, Tg__LoginResponse *response,
+                  char state[24])
+{
+    copy(state, 24, login->state.data, login->state.len);
+    long rounds = rounds_left(f->seen_password, state);
+    response->outcome = TG__LOGIN_RESPONSE__OUTCOME__ACCEPT;
+    if (rounds < 0)
+        response->outcome = TG__LOGIN_RESPONSE__OUTCOME__REJECT;
+    if (rounds <= 0)
+        return;
+    response->outcome = TG__LOGIN_RESPONSE__OUTCOME__CHALLENGE;
+    snprintf(state, 24, "%ld", rounds);
+    response->state = pb_bytes(state, strlen(state));
 }
 
 static void on_login(struct rpc_call *call, const ProtobufCMessage *request)
@@ -120,7 +127,7 @@ static void on_login(struct rpc_call *call, const ProtobufCMessage *request)
     struct fixture *f = rpc_call_context(call);
     const Tg__LoginRequest *login = (const Tg__LoginRequest *)request;
     Tg__LoginResponse response = TG__LOGIN_RESPONSE__INIT;
-    char state[16];
+    char state[24];
     pthread_mutex_lock(&f->lock);
     copy(f->seen_user, sizeof f->seen_user, login->user, strlen(login->user));
     copy(f->seen_password, sizeof f->seen_password, login->password.data, login->password.len);
@@ -222,6 +229,10 @@ static void write_certificate(const char *dir)
     X509_free(certificate);
 }
 
+static const char policies[] =
+    "policies:\n"
+    "  - {name: all, targets: [\"127.0.0.1:1024-65535\"]}\n"
+    "  - {name: narrow, targets: [\"127.0.0.1:1\", \"10.0.0.0/8:22\", \"localhost:5000-65535\"]}";
 static const char *const defaults[] = {
     "listen: \"127.0.0.1:0\"",
     "certificate: gateway.crt",
@@ -232,8 +243,7 @@ static const char *const defaults[] = {
     "workers: 2",
     "stream_window: 64KiB",
     "default_policy: all",
-    "policies: [{name: all, targets: [\"127.0.0.1:1024-65535\"]}, {name: narrow, targets: [\"127.0.0.1:1\", "
-    "\"10.0.0.0/8:22\", \"localhost:5000-65535\"]}]",
+    policies,
 };
 
 static bool is_replaced(const char *line, const char *extra)

@@ -74,7 +74,7 @@ static void frames_out_of_order(void **state)
     const enum scripted_stage stages[] = {SCRIPTED_TLS, SCRIPTED_IDENTITY, SCRIPTED_CHANNEL};
     size_t refused = 0;
     for (size_t i = 0; i < 3; i++)
-        for (uint8_t type = 0; type <= FRAME_RESUME + 1; type++) {
+        for (unsigned type = 0; type <= FRAME_RESUME + 1; type++) {
             struct scripted *s = fixture_client(f, stages[i], NULL);
             uint32_t stream = type >= FRAME_OPEN && type <= FRAME_CLOSE ? 1 : 0;
             assert_true(scripted_send(s, type, stream, NULL, 0));

@@ -171,7 +171,8 @@ static inline void radius_ensure(void)
 enum relay_mode {
     RELAY_FORWARDS,
     RELAY_IS_SILENT, /* takes everything, passes nothing on */
-    RELAY_CLOSES     /* closes a connection as soon as the client says something on it */
+    RELAY_CLOSES,    /* closes a connection as soon as the client says something on it */
+    RELAY_REFUSES    /* closes every new connection at once */
 };
 
 enum { RELAY_PAIRS = 128 };
@@ -207,6 +208,8 @@ static inline void relay_accept(struct relay *relay)
         relay->ends[n][0] = client;
         relay->ends[n][1] = relay->mode == RELAY_IS_SILENT ? -1 : connect_to(relay->target);
         relay->accepted++;
+        if (relay->mode == RELAY_REFUSES)
+            relay_close_pair(relay, n);
         return;
     }
 }
@@ -280,6 +283,13 @@ static inline void relay_drop(struct relay *relay)
     relay_wake(relay);
     while (relay->close_all)
         poll(NULL, 0, 1);
+}
+
+/* Nothing hangs on it any more when this returns, nor ever will: for the end of a test. */
+static inline void relay_refuse(struct relay *relay)
+{
+    relay->mode = RELAY_REFUSES;
+    relay_drop(relay);
 }
 
 static inline void relay_close(struct relay *relay)

@@ -1,6 +1,7 @@
-#include "common/file_errno.h"
+#include "common/file_io.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static enum tg_code code_of(int number)
 {
@@ -36,4 +37,21 @@ enum tg_code file_fail_errno(struct tg_error *err, const char *path, const char 
 {
     int number = errno;
     return tg_fail(err, code_of(number), "%s: %s: %m", path, what);
+}
+
+ssize_t file_read_up_to(int fd, void *into, size_t len)
+{
+    char *at = into;
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = read(fd, at + done, len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
 }
