@@ -108,8 +108,8 @@ static void does_not_start(const struct rig *r, const char *file, const char *wh
 {
     char out[OUTPUT_MAX];
     struct process p = start(r);
-    wait_output(&p, NULL, out);
-    int status = end(&p, 0);
+    bool ready = wait_output(&p, "service.ready", out);
+    int status = end(&p, ready ? SIGKILL : 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 1 || strstr(out, file) == NULL ||
         strstr(out, why) == NULL)
         fail_msg("status %d: %s", status, out);

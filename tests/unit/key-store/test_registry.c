@@ -223,6 +223,13 @@ static void keys_are_listed_page_by_page(void **state)
     assert_int_equal(page->n_keys, 1);
     assert_false(page->more);
     rpc_free_response(&page->base);
+
+    Tg__KeyListRequest exactly = TG__KEY_LIST_REQUEST__INIT;
+    exactly.limit = COUNT;
+    page = answered(r->admin, "KeyList", &exactly.base);
+    assert_int_equal(page->n_keys, COUNT);
+    assert_false(page->more);
+    rpc_free_response(&page->base);
     rpc_free_response(&filled->base);
 }
 

@@ -176,6 +176,24 @@ static void the_same_request_gets_the_same_answer_within_the_window_only(void **
     rpc_free_response(&filled->base);
 }
 
+static void a_revoked_shields_lost_answer_is_lost(void **state)
+{
+    struct rig *r = *state;
+    uint8_t id[REQUEST_ID_LEN] = "the same request";
+    ProtobufCMessage *response = NULL;
+    struct tg_error err;
+    Tg__FillResponse *filled = fill_s1(r, 1);
+    Tg__SpendRequest spend = spend_request(filled->entries[0]);
+    must(spend_as(r, &spend, id, &response, &err), &err);
+    rpc_free_response(response);
+    Tg__ShieldRevokeRequest revoke = TG__SHIELD_REVOKE_REQUEST__INIT;
+    revoke.shield_id = pb_string("s1");
+    done(r->admin, "ShieldRevoke", &revoke.base);
+    assert_int_equal(spend_as(r, &spend, id, &response, &err), TG_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "shield s1 is revoked"));
+    rpc_free_response(&filled->base);
+}
+
 static void another_gateway_does_not_get_the_answer(void **state)
 {
     struct rig *r = *state;
@@ -393,6 +411,7 @@ int main(void)
         RIG_TEST(revoked_keys_and_shields_are_refused),
         RIG_TEST(a_spent_ticket_is_refused_and_auditors_learn_why),
         RIG_TEST(the_same_request_gets_the_same_answer_within_the_window_only),
+        RIG_TEST(a_revoked_shields_lost_answer_is_lost),
         RIG_TEST(another_gateway_does_not_get_the_answer),
         RIG_TEST(of_32_racing_for_one_ticket_one_wins),
         RIG_TEST(without_audit_nothing_is_done),
