@@ -1,7 +1,5 @@
 #include "client/login/handshake.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/pb.h"
@@ -41,16 +39,4 @@ ProtobufCMessage *handshake_unpack(const struct wire_frame *frame, const Protobu
     if (message == NULL)
         tg_fail(err, TG_INVALID_ARGUMENT, "the gateway sent a malformed %s", frame_name(frame->header.type));
     return message;
-}
-
-enum tg_code handshake_fail(struct handshake *h, enum client_exit how, struct tg_error *err,
-                            enum tg_code code, const char *fmt, ...)
-{
-    char text[sizeof err->text];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    h->exit = how;
-    return tg_fail(err, code, "%s", text);
 }

@@ -45,8 +45,7 @@ enum tg_code handshake_send(struct handshake *h, enum frame_type type, const Pro
 ProtobufCMessage *handshake_unpack(const struct wire_frame *frame, const ProtobufCMessageDescriptor *type,
                                    struct tg_error *err);
 /* tg_fail that also says how the program is to end. */
-enum tg_code handshake_fail(struct handshake *h, enum client_exit how, struct tg_error *err,
-                            enum tg_code code, const char *fmt, ...) TG_PRINTF(5, 6);
+#define handshake_fail(h, how, err, code, ...) ((h)->exit = (how), tg_fail(err, code, __VA_ARGS__))
 
 /* Before step 1: the connection and its first TLS, with the gateway's certificate checked. */
 enum tg_code gateway_connect(struct handshake *h, struct tg_error *err) TG_MUST_CHECK;

@@ -22,9 +22,12 @@ enum link_sizes {
     LINK_CONTROL_SIZE = 64 * 1024,     /* kept free for control frames */
     LINK_CONTROL_FRAME_MAX = 1024,     /* what we send is always smaller */
     LINK_RECORD_MAX = FRAME_MAX + 256, /* RFC 8446 5.2: a record adds at most 256 bytes */
-    LINK_OUT_SIZE = LINK_DATA_FRAMES * FRAME_MAX + LINK_CONTROL_SIZE,
-    LINK_WIRE_SIZE = (LINK_DATA_FRAMES + 1) * LINK_RECORD_MAX,
-    LINK_IN_SIZE = LINK_DATA_FRAMES * FRAME_MAX
+    LINK_DATA_SIZE = LINK_DATA_FRAMES * FRAME_MAX,
+    LINK_OUT_SIZE = LINK_DATA_SIZE + LINK_CONTROL_SIZE,
+    LINK_WIRE_FULL =
+        LINK_DATA_FRAMES * LINK_RECORD_MAX, /* from here on, another record and a KeyUpdate may not fit */
+    LINK_WIRE_SIZE = LINK_WIRE_FULL + 2 * LINK_RECORD_MAX,
+    LINK_IN_SIZE = LINK_DATA_SIZE
 };
 
 struct link_events {
@@ -43,7 +46,7 @@ struct link {
     int fd;
     uv_poll_t poll;
     uv_prepare_t prepare; /* sends what is queued before the loop waits */
-    uv_idle_t idle;   /* runs while decrypted or buffered input waits inside the SSL */
+    uv_idle_t idle;       /* runs while decrypted or buffered input waits inside the SSL */
     BIO_METHOD *sink;
     uint8_t *out, *wire, *in;
     size_t out_len;

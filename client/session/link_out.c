@@ -14,7 +14,7 @@ int link_data_room(struct link *link, struct iovec *places, int count)
 {
     size_t at = link->out_len;
     int n = 0;
-    for (; !link->dead && n < count && at + FRAME_MAX <= LINK_DATA_FRAMES * FRAME_MAX; n++, at += FRAME_MAX)
+    for (; !link->dead && n < count && at + FRAME_MAX <= LINK_DATA_SIZE; n++, at += FRAME_MAX)
         places[n] = (struct iovec){link->out + at + FRAME_HEADER_LEN, FRAME_PAYLOAD_MAX};
     return n;
 }
@@ -29,7 +29,7 @@ void link_data_commit(struct link *link, uint32_t stream, size_t len)
         link->out_len += FRAME_HEADER_LEN + payload;
         len -= payload;
     }
-    TG_INVARIANT(link->out_len <= LINK_DATA_FRAMES * FRAME_MAX);
+    TG_INVARIANT(link->out_len <= LINK_DATA_SIZE);
 }
 
 void link_send(struct link *link, enum frame_type type, uint32_t stream, const ProtobufCMessage *message)
@@ -84,7 +84,7 @@ static bool encrypt_one(struct link *link, size_t at, size_t len)
 static bool encrypt(struct link *link)
 {
     size_t at = 0;
-    while (at < link->out_len && link->wire_len + 2 * LINK_RECORD_MAX <= LINK_WIRE_SIZE) {
+    while (at < link->out_len && link->wire_len <= LINK_WIRE_FULL) {
         size_t len = record_at(link, at);
         if (!encrypt_one(link, at, len)) {
             struct tg_error err;

@@ -7,38 +7,58 @@
 
 #include "tests/load/load.h"
 
+/* Takes "NAME=PID" off the front of *text. */
+static bool take_service(const char **text, struct load_service *out)
+{
+    size_t len = strcspn(*text, "=,");
+    if (len == 0 || len >= sizeof out->name || (*text)[len] != '=')
+        return false;
+    snprintf(out->name, sizeof out->name, "%.*s", (int)len, *text);
+    char *end = NULL;
+    out->pid = (pid_t)strtol(*text + len + 1, &end, 10);
+    *text = *end == ',' ? end + 1 : end;
+    return out->pid > 0 && (*end == ',' || *end == '\0');
+}
+
 enum tg_code load_services_parse(const char *text, struct load_services *out, struct tg_error *err)
 {
     *out = (struct load_services){0};
     while (text != NULL && *text != '\0') {
-        struct load_service *service = &out->at[out->count];
-        int used = 0, pid = 0;
-        TG_ENSURE(out->count < LOAD_SERVICES_MAX &&
-                      sscanf(text, "%31[^=,]=%d%n", service->name, &pid, &used) == 2 && pid > 0 &&
-                      (text[used] == ',' || text[used] == '\0'),
-                  err, TG_INVALID_ARGUMENT, "--pids: \"%.40s\": expected NAME=PID,…", text);
-        service->pid = pid;
+        TG_ENSURE(out->count < LOAD_SERVICES_MAX && take_service(&text, &out->at[out->count]), err,
+                  TG_INVALID_ARGUMENT, "--pids: expected NAME=PID,NAME=PID, at most %u of them",
+                  LOAD_SERVICES_MAX);
         out->count++;
-        text += used + (text[used] == ',');
     }
     return TG_OK;
 }
 
+enum stat_fields { FIELD_STATE = 3, FIELD_UTIME = 14, FIELD_STIME = 15 };
+
+/* utime and stime of a line of /proc/PID/stat. The name in parentheses may hold anything: fields are counted
+ * after it. */
+static bool sum_times(const char *line, unsigned long *ticks)
+{
+    const char *at = strrchr(line, ')');
+    *ticks = 0;
+    for (int field = FIELD_STATE; at != NULL && field <= FIELD_STIME; field++) {
+        at = strchr(at + 1, ' ');
+        if (at != NULL && (field == FIELD_UTIME || field == FIELD_STIME))
+            *ticks += strtoul(at + 1, NULL, 10);
+    }
+    return at != NULL;
+}
+
 static enum tg_code process_ms(const struct load_service *service, double *ms, struct tg_error *err)
 {
-    char path[64], line[1024];
+    char path[64], line[1024] = "";
     snprintf(path, sizeof path, "/proc/%d/stat", service->pid);
     FILE *file = fopen(path, "re");
     TG_ENSURE(file != NULL, err, TG_NOT_FOUND, "%s (process %d) is not running", service->name, service->pid);
     const char *got = fgets(line, sizeof line, file);
     fclose(file);
-    const char *after_name = got != NULL ? strrchr(line, ')') : NULL; /* the name may hold anything */
-    unsigned long user = 0, system = 0;
-    TG_ENSURE(
-        after_name != NULL &&
-            sscanf(after_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2,
-        err, TG_INTERNAL, "cannot read %s", path);
-    *ms = (double)(user + system) * 1000.0 / (double)sysconf(_SC_CLK_TCK);
+    unsigned long ticks = 0;
+    TG_ENSURE(got != NULL && sum_times(line, &ticks), err, TG_INTERNAL, "cannot read %s", path);
+    *ms = (double)ticks * 1000.0 / (double)sysconf(_SC_CLK_TCK);
     return TG_OK;
 }
 

@@ -40,19 +40,18 @@ struct gateway;
 struct plan {
     enum place place;
     enum misdeed misdeed;
-    unsigned refusal; /* enum tg_code */
+    unsigned refusal;     /* enum tg_code */
+    unsigned version;     /* 0: 1 */
+    unsigned suite;       /* 0: the client's first choice */
+    unsigned challenges;  /* how many questions before WELCOME */
+    unsigned first_round; /* 0: 1 */
+    uint32_t window;      /* 0: STREAM_WINDOW_MIN */
+    uint32_t max_streams; /* 0: 4 */
+    bool must_seal, alter_proof, short_proof;
     const char *refusal_text;
-    unsigned version;    /* 0: 1 */
-    unsigned suite;      /* 0: the client's first choice */
-    size_t nonce_len;    /* 0: 32 */
-    const char *qkud_id; /* NULL: "qkud-test" */
-    bool must_seal;
-    bool alter_proof, short_proof;
-    unsigned challenges;   /* how many questions before WELCOME */
-    unsigned first_round;  /* 0: 1 */
+    size_t nonce_len;      /* 0: 32 */
+    const char *qkud_id;   /* NULL: "qkud-test" */
     size_t session_id_len; /* 0: 16 */
-    uint32_t window;       /* 0: STREAM_WINDOW_MIN */
-    uint32_t max_streams;  /* 0: 4 */
     const char *banner;
     void (*session)(struct gateway *gateway); /* after WELCOME; NULL: close */
 };

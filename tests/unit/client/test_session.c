@@ -36,13 +36,12 @@ static uint16_t read_port(int fd)
     char line[TEXT_MAX];
     size_t used = 0;
     while (used < sizeof line - 1 && read(fd, line + used, 1) == 1) {
-        unsigned port = 0;
         line[used + 1] = '\0';
         if (line[used++] != '\n')
             continue;
         const char *at = strstr(line, "forwarding 127.0.0.1:");
-        if (at != NULL && sscanf(at, "forwarding 127.0.0.1:%u", &port) == 1)
-            return (uint16_t)port;
+        if (at != NULL)
+            return (uint16_t)strtoul(strchr(at, ':') + 1, NULL, 10);
         used = 0;
     }
     return 0;
