@@ -12,7 +12,7 @@ enum audit_limits {
     AUDIT_QUEUE_MAX = 4096,
     AUDIT_BATCHES = 4, /* under way at once */
     AUDIT_BATCH_EVENTS = 256,
-    AUDIT_BATCH_BYTES = 200 * 1024,
+    AUDIT_BATCH_BYTES = 64 * 1024, /* fits a socket's buffer, so that it is written in one go */
     AUDIT_EVENT_BYTES = 16 * 1024
 };
 

@@ -1,10 +1,12 @@
 #include "common/rpc/client.h"
-#include "common/rpc/threads.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/pb.h"
+
+enum { CANCEL_AGAIN_MS = 5, CLOSE_SETTLE_MS = 20 };
 
 static enum tg_code open_endpoints(struct rpc_client *client, const struct rpc_peer *peer,
                                    struct tg_error *err)
@@ -21,14 +23,22 @@ static enum tg_code open_endpoints(struct rpc_client *client, const struct rpc_p
     return TG_OK;
 }
 
+static void init_waiting(struct rpc_client *client)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&client->idle, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&client->lock, NULL);
+}
+
 enum tg_code rpc_client_open(struct rpc_client **out, const char *name, const struct rpc_peer *peer,
                              struct tg_error *err)
 {
-    rpc_threads_end_with_process();
     struct rpc_client *client = calloc(1, sizeof *client);
     TG_ENSURE(client != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the client of %s", name);
-    pthread_mutex_init(&client->lock, NULL);
-    pthread_cond_init(&client->idle, NULL);
+    init_waiting(client);
     client->name = strdup(name);
     enum tg_code code = client->name != NULL
                             ? open_endpoints(client, peer, err)
@@ -41,27 +51,31 @@ enum tg_code rpc_client_open(struct rpc_client **out, const char *name, const st
     return TG_OK;
 }
 
-static void end_calls(struct rpc_client *client)
+/* nng 1.5.2 breaks when a socket is closed while a thread is inside nng_ctx_send or nng_ctx_recv: so the
+ * calls end first. True: some had to be cancelled. */
+static bool end_calls(struct rpc_client *client)
 {
     pthread_mutex_lock(&client->lock);
     client->closing = true;
+    bool cancelled = client->active > 0;
+    while (client->active > 0) {
+        uint64_t at_ms = clock_now_ms() + CANCEL_AGAIN_MS;
+        struct timespec until = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
+        rpc_outgoing_cancel_all(client);
+        (void)pthread_cond_timedwait(&client->idle, &client->lock, &until);
+    }
     pthread_mutex_unlock(&client->lock);
-    for (size_t i = 0; i < client->endpoint_count; i++)
-        rpc_endpoint_shut(&client->endpoints[i]);
-    pthread_mutex_lock(&client->lock);
-    while (client->active > 0)
-        pthread_cond_wait(&client->idle, &client->lock);
-    pthread_mutex_unlock(&client->lock);
+    return cancelled;
 }
 
 void rpc_client_close(struct rpc_client *client)
 {
     if (client == NULL)
         return;
-    end_calls(client);
+    bool cancelled = end_calls(client);
     rpc_outgoing_free_all(client);
     for (size_t i = 0; i < client->endpoint_count; i++)
-        rpc_endpoint_free(&client->endpoints[i]);
+        rpc_endpoint_close(&client->endpoints[i], cancelled ? CLOSE_SETTLE_MS : 0);
     pthread_cond_destroy(&client->idle);
     pthread_mutex_destroy(&client->lock);
     free(client->endpoints);

@@ -1,5 +1,5 @@
-/* Inside of the RPC client: a client has endpoints (a REQ socket each, with a pool of contexts) and outgoing
- * calls, which are kept for the next call when they end: nng forbids freeing an aio in its own callback. */
+/* Inside of the RPC client: a client has endpoints (one per address) and outgoing calls, which are kept for
+ * the next call when they end: nng forbids freeing an aio in its own callback. */
 #ifndef TG_COMMON_RPC_CLIENT_H
 #define TG_COMMON_RPC_CLIENT_H
 
@@ -9,18 +9,20 @@
 
 #include "common/rpc/breaker.h"
 #include "common/rpc/envelope.h"
+#include "common/rpc/link.h"
 #include "common/rpc/rpc.h"
 
 struct rpc_endpoint {
     const char *name; /* of the client; borrowed */
     char *address;
-    nng_socket socket;
-    atomic_int connections;
+    nng_tls_config *tls; /* NULL unless the address is tls+tcp:// */
 
     pthread_mutex_t lock; /* over what follows */
     struct breaker breaker;
-    nng_ctx *idle; /* contexts that no attempt uses */
-    size_t idle_count, idle_size;
+    struct rpc_link *link;
+    uint64_t good_ms;     /* when it last connected or answered */
+    uint64_t renew_at_ms; /* not before */
+    unsigned renewals;    /* since it last answered */
 };
 
 struct rpc_client {
@@ -42,23 +44,34 @@ struct rpc_client {
 
 enum tg_code rpc_endpoint_open(struct rpc_endpoint *e, const char *name, const char *address,
                                const struct rpc_tls *tls, struct tg_error *err) TG_MUST_CHECK;
-/* Ends every attempt under way with NNG_ECLOSED. */
-void rpc_endpoint_shut(struct rpc_endpoint *e);
-void rpc_endpoint_free(struct rpc_endpoint *e);
+/* Only when no attempt is under way. settle_ms: as rpc_link_close. */
+void rpc_endpoint_close(struct rpc_endpoint *e, unsigned settle_ms);
 bool rpc_endpoint_ready(struct rpc_endpoint *e);
 /* The next one in turn whose breaker lets a call through, those that are connected first. NULL: none. */
 struct rpc_endpoint *rpc_endpoint_choose(struct rpc_client *client);
-/* A context for one attempt; false when nng gave out. */
-bool rpc_endpoint_take(struct rpc_endpoint *e, nng_ctx *out);
-/* Gives it back with the attempt's result. */
-enum attempt_result { ATTEMPT_ANSWERED, ATTEMPT_FAILED, ATTEMPT_WITHOUT_VERDICT };
-void rpc_endpoint_give_back(struct rpc_endpoint *e, nng_ctx ctx, enum attempt_result result);
+
+struct rpc_attempt {
+    struct rpc_link *link;
+    nng_ctx ctx;
+};
+/* False when memory is out. */
+bool rpc_endpoint_begin(struct rpc_endpoint *e, struct rpc_attempt *attempt);
+enum attempt_result {
+    ATTEMPT_ANSWERED,
+    ATTEMPT_FAILED,         /* the connection was lost, or the server answered UNAVAILABLE */
+    ATTEMPT_SILENT,         /* not connected in time, or no answer */
+    ATTEMPT_WITHOUT_VERDICT /* says nothing about the server */
+};
+void rpc_endpoint_end(struct rpc_endpoint *e, struct rpc_attempt *attempt, enum attempt_result result);
 
 /* ---- outgoing.c ---- */
 
 /* As rpc_start; with `keep` the response is the callback's to free. */
 void rpc_outgoing_start(struct rpc_client *client, const struct rpc_request *request, bool keep,
                         rpc_done *done, void *arg);
+/* Under the client's lock, when it is closing: hurries calls under way to their end. To be called again and
+ * again, because one that is between two steps is missed. */
+void rpc_outgoing_cancel_all(struct rpc_client *client);
 /* Frees all calls of a client that has none under way. */
 void rpc_outgoing_free_all(struct rpc_client *client);
 

@@ -63,9 +63,9 @@ enum tg_code rpc_request_decode(const struct rpc_route *routes, size_t count, en
                                 struct tg_error *err)
 {
     *out = (struct rpc_incoming){0};
-    TG_ENSURE(len <= RPC_MESSAGE_MAX, err, TG_DATA_LOSS, "the request is too large");
+    TG_ENSURE(len <= RPC_MESSAGE_MAX, err, TG_INVALID_ARGUMENT, "the request is too large");
     TG_CLEANUP(pb_cleanup) ProtobufCMessage *envelope = pb_unpack(&tg__rpc_request__descriptor, bytes, len);
-    TG_ENSURE(envelope != NULL, err, TG_DATA_LOSS, "the request is not an RPC envelope");
+    TG_ENSURE(envelope != NULL, err, TG_INVALID_ARGUMENT, "the request is not an RPC envelope");
     enum tg_code code =
         open_envelope(routes, count, role, (const Tg__RpcRequest *)(const void *)envelope, out, err);
     if (code != TG_OK) {

@@ -33,8 +33,7 @@ struct rpc_incoming {
     char trace[TRACE_HEX_LEN + 1];
     uint32_t budget_ms;
 };
-/* DATA_LOSS: this is no envelope at all; the peer does not speak our language and is cut off. Any other
- * failure is the answer to send. `role` is one of enum rpc_role. */
+/* Any failure is the answer to send. `role` is one of enum rpc_role. */
 enum tg_code rpc_request_decode(const struct rpc_route *routes, size_t count, enum rpc_role role,
                                 const uint8_t *bytes, size_t len, struct rpc_incoming *out,
                                 struct tg_error *err) TG_MUST_CHECK;

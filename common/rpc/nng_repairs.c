@@ -8,19 +8,22 @@
 
 #include "common/sanitizers.h"
 
-/* A listener stops accepting for good, and a dialer stops dialling, once a peer that is still negotiating
- * goes away at the wrong moment: nng turns EPIPE into NNG_ECLOSED ("we closed it ourselves") and then takes
- * no further action. Anyone who can connect could so cut a service off, and so could the mere death of a
- * client.
+/* When a write fails because the peer is gone, nng does three harmful things. A listener with such a peer
+ * that was still negotiating never accepts again, and a dialer never dials again: nng takes EPIPE for its own
+ * closing, so anyone who can connect, or the mere death of a client, cuts a service off. And a connection
+ * that was reading an answer at that moment may never be cleared away, and none after it (closer.h).
  *
- * nng writes with sendmsg() only, and takes ECONNRESET for what it is. So this definition stands before
- * libc's (the dynamic linker looks into the program first) and says ECONNRESET where the kernel says EPIPE.
- * Both mean that the peer is gone; nothing else in our processes tells them apart. */
+ * Nothing is lost by not telling: reading finds out as well, in order, after all that had arrived. So this
+ * definition of what nng writes with stands before libc's (the dynamic linker looks into the program first)
+ * and lets writes to a peer that is gone vanish, as they would have a moment earlier. */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     ssize_t sent = syscall(SYS_sendmsg, fd, message, flags);
-    if (sent < 0 && errno == EPIPE)
-        errno = ECONNRESET;
+    if (sent >= 0 || (errno != EPIPE && errno != ECONNRESET))
+        return sent;
+    sent = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        sent += (ssize_t)message->msg_iov[i].iov_len;
     return sent;
 }
 

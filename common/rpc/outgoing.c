@@ -39,7 +39,7 @@ struct rpc_outgoing {
     /* the attempt */
     unsigned attempts;
     struct rpc_endpoint *endpoint;
-    nng_ctx ctx;
+    struct rpc_attempt attempt;
     uint64_t sent_ms;
     bool perhaps_processed; /* some attempt was sent and its answer lost */
 };
@@ -105,12 +105,24 @@ static void on_paused(void *arg)
     attempt(arg);
 }
 
+/* Made when it is first needed: most calls never pause. */
+static bool have_pause(struct rpc_outgoing *call)
+{
+    if (call->pause != NULL)
+        return true;
+    nng_aio *pause = NULL;
+    if (nng_aio_alloc(&pause, on_paused, call) != 0)
+        return false;
+    pthread_mutex_lock(&call->client->lock); /* closing looks at it */
+    call->pause = pause;
+    pthread_mutex_unlock(&call->client->lock);
+    return true;
+}
+
 static bool pause_then_try_again(struct rpc_outgoing *call)
 {
     uint32_t pause = jitter(call->attempts);
-    if (call->attempts >= RPC_ATTEMPTS_MAX || pause >= remaining_ms(call))
-        return false;
-    if (call->pause == NULL && nng_aio_alloc(&call->pause, on_paused, call) != 0)
+    if (call->attempts >= RPC_ATTEMPTS_MAX || pause >= remaining_ms(call) || !have_pause(call))
         return false;
     nng_sleep_aio((nng_duration)pause, call->pause);
     return true;
@@ -132,7 +144,7 @@ static void fail(struct rpc_outgoing *call, enum tg_code code, const char *text)
 
 static void give_back(struct rpc_outgoing *call, enum attempt_result result)
 {
-    rpc_endpoint_give_back(call->endpoint, call->ctx, result);
+    rpc_endpoint_end(call->endpoint, &call->attempt, result);
 }
 
 static void failf(struct rpc_outgoing *call, enum tg_code code, const char *fmt, ...) TG_PRINTF(3, 4);
@@ -169,7 +181,7 @@ static void take_answer(struct rpc_outgoing *call, nng_msg *message)
 static void take_timeout(struct rpc_outgoing *call)
 {
     bool in_a_hurry = clock_now_ms() - call->sent_ms < VERDICT_MIN_MS;
-    give_back(call, in_a_hurry ? ATTEMPT_WITHOUT_VERDICT : ATTEMPT_FAILED);
+    give_back(call, in_a_hurry ? ATTEMPT_WITHOUT_VERDICT : ATTEMPT_SILENT);
     (void)account(call, false);
     char text[RPC_TEXT_MAX];
     snprintf(text, sizeof text, "no answer from %s in time", call->endpoint->address);
@@ -182,7 +194,7 @@ static void on_received(void *arg)
     int rv = nng_aio_result(call->receive);
     if (rv == 0) {
         take_answer(call, nng_aio_get_msg(call->receive));
-    } else if (rv == NNG_ECLOSED) {
+    } else if (rv == NNG_ECANCELED) {
         give_back(call, ATTEMPT_WITHOUT_VERDICT);
         finish(call, TG_CANCELLED, "the client was closed", NULL);
     } else if (rv == NNG_ETIMEDOUT && remaining_ms(call) == 0) {
@@ -201,16 +213,16 @@ static void on_sent(void *arg)
     if (rv == 0) {
         uint32_t left = remaining_ms(call);
         nng_aio_set_timeout(call->receive, left > 0 ? (nng_duration)left : 1);
-        nng_ctx_recv(call->ctx, call->receive);
+        nng_ctx_recv(call->attempt.ctx, call->receive);
         return;
     }
     rpc_message_free(nng_aio_get_msg(call->send));
-    if (rv == NNG_ECLOSED) {
+    if (rv == NNG_ECANCELED) {
         give_back(call, ATTEMPT_WITHOUT_VERDICT);
         finish(call, TG_CANCELLED, "the client was closed", NULL);
         return;
     }
-    give_back(call, ATTEMPT_FAILED);
+    give_back(call, ATTEMPT_SILENT);
     failf(call, TG_UNAVAILABLE, "no connection to %s", call->endpoint->address);
 }
 
@@ -226,7 +238,15 @@ static void send_attempt(struct rpc_outgoing *call, uint32_t left)
     call->sent_ms = clock_now_ms();
     nng_aio_set_timeout(call->send, (nng_duration)(left < CONNECT_WAIT_MS ? left : CONNECT_WAIT_MS));
     nng_aio_set_msg(call->send, message);
-    nng_ctx_send(call->ctx, call->send);
+    nng_ctx_send(call->attempt.ctx, call->send);
+}
+
+static bool is_closing(struct rpc_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    bool closing = client->closing;
+    pthread_mutex_unlock(&client->lock);
+    return closing;
 }
 
 static void attempt(struct rpc_outgoing *call)
@@ -234,13 +254,15 @@ static void attempt(struct rpc_outgoing *call)
     uint32_t left = remaining_ms(call);
     call->attempts++;
     call->endpoint = rpc_endpoint_choose(call->client);
-    if (left == 0)
+    if (is_closing(call->client))
+        finish(call, TG_CANCELLED, "the client was closed", NULL);
+    else if (left == 0)
         finish(call, call->perhaps_processed ? TG_UNKNOWN : TG_UNAVAILABLE, "no time left to try again",
                NULL);
     else if (call->endpoint == NULL)
         fail(call, TG_UNAVAILABLE, "it has failed again and again and is given a pause");
-    else if (!rpc_endpoint_take(call->endpoint, &call->ctx))
-        finish(call, TG_CANCELLED, "the client was closed, or memory is out", NULL);
+    else if (!rpc_endpoint_begin(call->endpoint, &call->attempt))
+        finish(call, TG_RESOURCE_EXHAUSTED, "out of memory", NULL);
     else
         send_attempt(call, left);
 }
@@ -333,6 +355,16 @@ void rpc_outgoing_start(struct rpc_client *client, const struct rpc_request *req
         finish(call, TG_RESOURCE_EXHAUSTED, "out of memory", NULL);
     else
         attempt(call);
+}
+
+void rpc_outgoing_cancel_all(struct rpc_client *client)
+{
+    for (struct rpc_outgoing *call = client->all_calls; call != NULL; call = call->next) {
+        nng_aio_cancel(call->send);
+        nng_aio_cancel(call->receive);
+        if (call->pause != NULL)
+            nng_aio_cancel(call->pause);
+    }
 }
 
 void rpc_outgoing_free_all(struct rpc_client *client)

@@ -7,10 +7,11 @@
 
 #include "common/monotonic.h"
 #include "common/rpc/address.h"
+#include "common/rpc/closer.h"
 #include "common/rpc/nng_repairs.h"
 #include "common/rpc/tls.h"
 
-enum { IN_FLIGHT_MAX = 4096, SOCKET_MODE = 0600 };
+enum { IN_FLIGHT_MAX = 4096, SOCKET_MODE = 0600, CLOSE_SETTLE_MS = 20, CLOSE_WAIT_MS = 2000 };
 
 static enum tg_code fill_routes(struct rpc_server *server, const struct rpc_method *methods,
                                 struct tg_error *err)
@@ -33,7 +34,6 @@ enum tg_code rpc_server_open(struct rpc_server **out, const struct rpc_method *m
 {
     TG_ENSURE(in_flight >= 1 && in_flight <= IN_FLIGHT_MAX, err, TG_INVALID_ARGUMENT,
               "calls in flight must be 1 to %d", IN_FLIGHT_MAX);
-    rpc_threads_end_with_process();
     struct rpc_server *server = calloc(1, sizeof *server);
     TG_ENSURE(server != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the RPC server");
     server->context = context;
@@ -49,11 +49,14 @@ enum tg_code rpc_server_open(struct rpc_server **out, const struct rpc_method *m
     return TG_OK;
 }
 
+/* Slots first: nng 1.5.2 breaks when a socket is closed while a thread is inside nng_ctx_send or
+ * nng_ctx_recv. Without slots each connection reads one more message and then falls silent, which makes
+ * closing safe (closer.h): it is given a moment for that. */
 static void socket_free(struct rpc_socket *s)
 {
-    nng_close(s->socket);
     for (unsigned i = 0; i < s->slot_count; i++)
         rpc_slot_close(s->slots[i]);
+    (void)rpc_closer_wait(rpc_closer_start(s->socket, CLOSE_SETTLE_MS, NULL, NULL), CLOSE_WAIT_MS);
     free(s->slots);
     free(s);
 }
@@ -129,6 +132,7 @@ enum tg_code rpc_server_listen(struct rpc_server *server, const struct rpc_liste
 {
     struct rpc_socket *s = calloc(1, sizeof *s);
     TG_ENSURE(s != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the RPC server");
+    rpc_threads_end_with_process();
     rpc_nng_repairs();
     int rv = nng_rep0_open(&s->socket);
     if (rv != 0) {

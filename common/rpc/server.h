@@ -48,14 +48,13 @@ struct rpc_call {
     nng_ctx ctx;
     nng_aio *receive;
     nng_aio *send;
-    uint32_t pipe; /* whom to cut off when the answer cannot be sent */
-    bool counted;  /* in server->busy */
+    bool counted; /* in server->busy */
 };
 
 /* A slot that waits for its first request. NULL: nng or memory gave out. */
 struct rpc_call *rpc_slot_open(struct rpc_server *server, nng_socket socket, enum rpc_role role);
 void rpc_slot_start(struct rpc_call *call);
-/* Ends all that nng does with the slot (the socket is closed already) and lets go of the server's half. */
+/* Ends all that nng does with the slot and lets go of the server's half. */
 void rpc_slot_close(struct rpc_call *call);
 
 #endif

@@ -6,8 +6,8 @@
 #include "common/pb.h"
 #include "common/rpc/server.h"
 
-/* How long a peer may take to read its answer before it is cut off: a slot is held meanwhile. */
-enum { SEND_TIMEOUT_MS = 5000 };
+/* How long a peer may take to read its answer before it is dropped: a slot is held meanwhile. */
+enum { SEND_TIMEOUT_MS = 1000 };
 
 static void let_go(struct rpc_call *call)
 {
@@ -93,11 +93,6 @@ static void leave(struct rpc_call *call)
     pthread_mutex_unlock(&server->lock);
 }
 
-static void cut_off(uint32_t pipe)
-{
-    nng_pipe_close((nng_pipe){.id = pipe});
-}
-
 static void handle(struct rpc_call *call)
 {
     const struct rpc_route *route = call->incoming.route;
@@ -105,21 +100,16 @@ static void handle(struct rpc_call *call)
     route->method->handle(call, call->incoming.request);
 }
 
-/* Garbage is not answered: its sender is cut off and the slot waits for the next request. */
+/* What is no envelope is answered as well: closing only this connection from here could hang nng (closer.h).
+ */
 static void take(struct rpc_call *call, nng_msg *message)
 {
     struct rpc_server *server = call->server;
     struct tg_error err = {0};
-    call->pipe = nng_msg_get_pipe(message).id;
     enum tg_code code =
         rpc_request_decode(server->routes, server->route_count, call->role, nng_msg_body(message),
                            nng_msg_len(message), &call->incoming, &err);
     rpc_message_free(message);
-    if (code == TG_DATA_LOSS) {
-        cut_off(call->pipe);
-        nng_ctx_recv(call->ctx, call->receive);
-        return;
-    }
     atomic_fetch_add(&call->owners, 1);
     call->deadline_ms = clock_now_ms() + call->incoming.budget_ms;
     if (!enter(call))
@@ -144,10 +134,8 @@ static void on_sent(void *arg)
 {
     struct rpc_call *call = arg;
     int rv = nng_aio_result(call->send);
-    if (rv != 0) {
+    if (rv != 0)
         rpc_message_free(nng_aio_get_msg(call->send));
-        cut_off(call->pipe);
-    }
     leave(call);
     if (rv != NNG_ECLOSED && rv != NNG_ECANCELED)
         nng_ctx_recv(call->ctx, call->receive);

@@ -5,11 +5,19 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/rpc/closer.h"
+
+static void end_threads(void)
+{
+    if (!rpc_closer_is_stuck()) /* nng would wait for ever */
+        nng_fini();
+}
+
 static void at_exit(void)
 {
     /* OpenSSL cleans up at exit as well, and functions named to atexit are called newest first. */
     (void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
-    atexit(nng_fini);
+    atexit(end_threads);
 }
 
 void rpc_threads_end_with_process(void)

@@ -40,7 +40,7 @@ static enum tg_code decode(const Tg__RpcRequest *envelope, struct rpc_incoming *
     return code;
 }
 
-static void what_is_no_envelope_is_data_loss(void **state)
+static void what_is_no_envelope_is_refused(void **state)
 {
     (void)state;
     struct rpc_route routes[2];
@@ -48,10 +48,10 @@ static void what_is_no_envelope_is_data_loss(void **state)
     static const uint8_t garbage[] = "\x0a\xff garbage";
     fill_routes(routes);
     assert_int_equal(rpc_request_decode(routes, 2, RPC_ROLE_GATEWAY, garbage, sizeof garbage, &in, NULL),
-                     TG_DATA_LOSS);
+                     TG_INVALID_ARGUMENT);
     uint8_t *big = calloc(1, RPC_MESSAGE_MAX + 1);
     assert_int_equal(rpc_request_decode(routes, 2, RPC_ROLE_GATEWAY, big, RPC_MESSAGE_MAX + 1, &in, NULL),
-                     TG_DATA_LOSS);
+                     TG_INVALID_ARGUMENT);
     free(big);
 }
 
@@ -202,7 +202,7 @@ static void what_is_too_large_is_not_encoded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_no_envelope_is_data_loss),
+        cmocka_unit_test(what_is_no_envelope_is_refused),
         cmocka_unit_test(a_request_id_has_16_bytes),
         cmocka_unit_test(a_trace_id_has_32_hex_digits_or_none),
         cmocka_unit_test(method_role_payload_and_budget_are_checked_in_this_order),
