@@ -8,7 +8,8 @@ enum { SAY_FIELDS_MAX = 16 };
 
 void say_open(const struct say *say)
 {
-    log_open(say->program, say->quiet ? LOG_WARNING : LOG_INFO, STDERR_FILENO);
+    /* What libraries of ours log is of no use to people. */
+    log_open(say->program, !say->json ? LOG_ERROR : say->quiet ? LOG_WARNING : LOG_INFO, STDERR_FILENO);
 }
 
 void say_write(const struct say *say, enum log_level level, const char *event, const char *text,

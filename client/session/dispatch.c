@@ -42,12 +42,12 @@ static enum tg_code on_opened(const struct incoming *in, struct tg_error *err)
     utf8_clean(reason, sizeof reason, opened->text, strlen(opened->text), false);
     snprintf(text, sizeof text, "%s: %s", target, reason);
     bool only_stream = tunnel->stdio;
-    SAY(in->session->options->say, LOG_WARNING, "stream.refused", text, LOG_TEXT("target", target),
-        LOG_TEXT("code", tg_code_name(opened->code)), LOG_TEXT("reason", reason));
-    stream_end(&tunnel->flow);
     tunnel_cut(tunnel);
     if (only_stream)
         session_end(in->session, EXIT_TARGET, TG_FAILED_PRECONDITION, text);
+    else
+        SAY(in->session->options->say, LOG_WARNING, "stream.refused", text, LOG_TEXT("target", target),
+            LOG_TEXT("code", tg_code_name(opened->code)), LOG_TEXT("reason", reason));
     return TG_OK;
 }
 
