@@ -125,7 +125,7 @@ END
 chmod u+x "$connect"
 
 step 'alice logs in: a key from the shield, then her password, sealed under that key, on to RADIUS'
-start_part ticketgate 'session' "$connect" "$shield" -L "$forward:127.0.0.1:$TG_WEB_PORT"
+start_part ticketgate 'connected as' "$connect" "$shield" -L "$forward:127.0.0.1:$TG_WEB_PORT"
 sed 's/^/     /' "$dir/log/ticketgate.log"
 trace=$(tgctl --json session list | sed -n 's/.*"trace_id":"\([0-9a-f]*\)".*/\1/p' | head -n 1)
 [ -n "$trace" ] || fail 'the session is not in the list of sessions'

@@ -16,7 +16,7 @@ start_part() {
     part_pid=$!
     part_pids="$part_pid $part_pids"
     echo "$part_pid" >"$dir/run/$part.pid"
-    wait_for "$part" 300 grep -qF -- "$ready" "$part_log"
+    [ "$ready" = . ] || wait_for "$part" 300 grep -qF -- "$ready" "$part_log"
 }
 
 # wait_for WHAT TENTHS COMMAND...: until the command succeeds, while the newest part lives.
@@ -62,7 +62,7 @@ start_intranet() {
         mkdir -p /run/sshd # sshd's own empty directory, which Debian makes when its service starts
     fi
     start_part sshd 'Server listening on' /usr/sbin/sshd -D -e -f "$dir/intranet/sshd_config"
-    start_part web '' busybox httpd -f -p "127.0.0.1:$TG_WEB_PORT" -h "$dir/intranet/www"
+    start_part web . busybox httpd -f -p "127.0.0.1:$TG_WEB_PORT" -h "$dir/intranet/www"
     wait_for 'the intranet web server' 100 curl -sf -o "$dir/run/page" "http://127.0.0.1:$TG_WEB_PORT/"
 }
 

@@ -59,7 +59,7 @@ tidy_units() {
 tidy_unit() {
     build=$1 cache=$2
     shift 2
-    sum=$(cat .clang-tidy "$@" | sha256sum | cut -d' ' -f1)
+    sum=$(cat .clang-tidy tests/.clang-tidy "$@" | sha256sum | cut -d' ' -f1)
     [ ! -e "$cache/$sum" ] || return 0
     if clang-tidy --quiet -p "$build" "$1" >"$cache/$sum.out" 2>&1; then
         mv "$cache/$sum.out" "$cache/$sum"

@@ -30,7 +30,8 @@ struct instance {
     int radius_port;
     int web_port;
     int ssh_port;
-    char gateway[32]; /* "localhost:PORT" */
+    int local_ports[4]; /* free ones, for what a client forwards */
+    char gateway[32];   /* "localhost:PORT" */
     struct process parts[PARTS];
     unsigned commands; /* counts, to name their output files */
     bool failed;
@@ -77,18 +78,41 @@ void result_free(struct result *result);
 /* Runs a program to its end; fails the test when that takes longer than timeout_ms. argv ends with NULL. */
 struct result run(struct instance *instance, int timeout_ms, const char *const *argv);
 #define RUN(instance, ...) run(instance, LOGIN_TIMEOUT_MS, (const char *const[]){__VA_ARGS__, NULL})
-/* Starts one in the background; its output goes to DIR/log/cmd-N.{out,err}. */
-void run_start(struct instance *instance, struct process *process, const char *const *argv);
+struct result run_with(struct instance *instance, int timeout_ms, const struct process_options *options,
+                       const char *const *argv);
+/* Starts one in the background (its output goes to DIR/log/cmd-N.{out,err}), and waits for its end. */
+void run_start(struct instance *instance, struct process *process, const struct process_options *options,
+               const char *const *argv);
+struct result run_end(struct instance *instance, struct process *process, int timeout_ms);
 
 /* "…/bin/ticketgate" and so on, of this build; valid until sixteen other programs were asked for. */
 const char *program(const char *name);
 #define TGCTL(instance, ...)                                                                                 \
     RUN(instance, program("tgctl"), "--config", instance_path(instance, "config/tgctl.yaml"), __VA_ARGS__)
 
+/* Runs the charger for a registered shield, with the user's PIN and password from the instance's secrets. */
+struct result charge(struct instance *instance, const char *shield, const char *user, const char *count);
 /* Registers a shield (owner NULL: unbound) and fills its file DIR/shields/<id> with `count` keys as `user`,
  * PIN and password from the instance's secrets. */
 void shield_fill(struct instance *instance, const char *shield, const char *owner, const char *user,
                  unsigned count);
+
+/* Logs in with `ticketgate connect` as `user` with DIR/shields/<words[0]>, and asks the intranet's web server
+ * (which must run) for its page over -W: code 0 and the page in `out` when all of it worked. The other words
+ * are further arguments, later ones winning; ended by NULL. */
+struct result login_with(struct instance *instance, const char *user, const char *const *words);
+#define LOGIN(instance, user, ...) login_with(instance, user, (const char *const[]){__VA_ARGS__, NULL})
+/* Its arguments in argv[PROCESS_ARGUMENTS_MAX], without -W; returns how many. */
+size_t login_arguments(const struct instance *instance, const char *user, const char *shield,
+                       const char **argv);
+/* Fails the test, with what the client said, unless it got in (was kept out, with that exit code and a
+ * reason). */
+void assert_logged_in(struct instance *instance, const struct result *result);
+void assert_refused(struct instance *instance, const struct result *result, int code);
+/* Writes a line (with its line feed) as the instance's secrets/<name>; returns the path. */
+const char *secret_line(const struct instance *instance, const char *name, const char *line);
+/* What the page holds. */
+#define INTRANET_PAGE "This page stands in the intranet."
 
 /* The audit log's lines that the filter arguments of `tgctl audit list` leave, as a JSON array. */
 json_t *audit_lines(struct instance *instance, const char *const *filter);

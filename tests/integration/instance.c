@@ -1,13 +1,10 @@
-#include <errno.h>
 #include <ftw.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +75,17 @@ static int read_port(const char *env, const char *name)
     return atoi(line + strlen(name) + 1); // NOLINT(cert-err34-c): 0 is caught by whoever connects
 }
 
+static void read_local_ports(struct instance *instance, const char *env)
+{
+    const char *list = strstr(env, "TG_LOCAL_PORTS='");
+
+    assert_non_null(list);
+    // NOLINTNEXTLINE(cert-err34-c): setup.sh wrote them
+    assert_int_equal(sscanf(list, "TG_LOCAL_PORTS='%d %d %d %d'", &instance->local_ports[0],
+                            &instance->local_ports[1], &instance->local_ports[2], &instance->local_ports[3]),
+                     4);
+}
+
 struct instance *instance_new(const char *transport)
 {
     struct instance *instance = calloc(1, sizeof(*instance));
@@ -102,7 +110,9 @@ struct instance *instance_new(const char *transport)
     instance->radius_port = read_port(env, "TG_RADIUS_PORT");
     instance->web_port = read_port(env, "TG_WEB_PORT");
     instance->ssh_port = read_port(env, "TG_SSH_PORT");
+    read_local_ports(instance, env);
     free(env);
+    instance_append(instance, "request.http", "GET / HTTP/1.0\r\n\r");
     snprintf(instance->gateway, sizeof(instance->gateway), "localhost:%d", instance->gateway_port);
     return instance;
 }
@@ -135,25 +145,6 @@ void instance_set(const struct instance *instance, const char *name, const char 
     free(text);
 }
 
-/* Until somebody listens on a port of loopback. */
-static void await_port(const struct process *process, int port)
-{
-    uint64_t deadline = clock_now_ms() + READY_TIMEOUT_MS;
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-
-    while (process_running(process) && clock_now_ms() < deadline) {
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int connected = connect(fd, (const struct sockaddr *)&address, sizeof(address));
-
-        close(fd);
-        if (connected == 0)
-            return;
-        poll(NULL, 0, 10);
-    }
-    fail_msg("%s does not listen on port %d", process->name, port);
-}
-
 /* What "@…" in a part's arguments means here. */
 static const char *argument(const struct instance *instance, const char *text)
 {
@@ -179,7 +170,7 @@ void part_start_with(struct instance *instance, enum part part, const struct pro
         argv[i] = argument(instance, row->argv[i]);
     process_start(process, row->name, log, log, options, argv);
     if (row->ready == NULL) {
-        await_port(process, instance->web_port);
+        process_await_port(process, instance->web_port, READY_TIMEOUT_MS);
     } else if (!process_await(process, row->ready, READY_TIMEOUT_MS)) {
         char *text = file_text(log);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +47,9 @@ static _Noreturn void become(const struct process *process, const struct process
     redirect(options != NULL && options->input != NULL ? options->input : "/dev/null", O_RDONLY, 0);
     redirect(process->out, O_WRONLY | O_CREAT | O_APPEND, 1);
     redirect(process->err, O_WRONLY | O_CREAT | O_APPEND, 2);
+    if (options != NULL && options->terminal != 0 &&
+        (setsid() < 0 || ioctl(options->terminal, TIOCSCTTY, 0) != 0))
+        _exit(125);
     if (options != NULL && options->file_size_limit > 0) {
         struct rlimit limit = {(rlim_t)options->file_size_limit, (rlim_t)options->file_size_limit};
 
@@ -144,6 +150,28 @@ bool process_await(struct process *process, const char *needle, int timeout_ms)
     }
     close(watch);
     return found;
+}
+
+static bool port_answers(int port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int connected = connect(fd, (const struct sockaddr *)&address, sizeof(address));
+
+    close(fd);
+    return connected == 0;
+}
+
+void process_await_port(struct process *process, int port, int timeout_ms)
+{
+    uint64_t deadline = clock_now_ms() + (uint64_t)timeout_ms;
+
+    while (!port_answers(port)) {
+        if (!process_running(process) || clock_now_ms() > deadline)
+            fail_msg("%s does not listen on port %d; see %s", process->name, port, process->err);
+        poll(NULL, 0, 10);
+    }
 }
 
 int process_wait(struct process *process, int timeout_ms)

@@ -21,6 +21,7 @@ struct process {
 
 struct process_options {
     const char *input;    /* file for stdin; NULL: /dev/null */
+    int terminal;         /* becomes its controlling terminal (/dev/tty); 0: none */
     long file_size_limit; /* RLIMIT_FSIZE in bytes (with SIGXFSZ ignored, so that writes fail instead); 0:
                              none */
 };
@@ -35,6 +36,10 @@ bool process_running(const struct process *process);
 /* Waits until its output, from where the last await stopped, holds `needle`. False: it ended, or the time is
  * over. */
 bool process_await(struct process *process, const char *needle, int timeout_ms);
+
+/* Waits until somebody listens on that port of loopback; fails the test when the process ends before, or the
+ * time is over. */
+void process_await_port(struct process *process, int port, int timeout_ms);
 
 /* Waits for its end. The exit code, or 128 + the signal that killed it; -1 when the time is over. */
 int process_wait(struct process *process, int timeout_ms);

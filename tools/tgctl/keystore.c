@@ -297,7 +297,7 @@ static enum tg_code name_key(const char *text, Tg__KeyRevokeRequest *request, ui
         return TG_OK;
     }
     TG_ENSURE(ticket_key_id_from_text(text, key_id, NULL) == TG_OK, err, TG_INVALID_ARGUMENT,
-              "%s is neither a ticket (tgt1.…) nor a key id", text);
+              "%s is neither a ticket (tgt1....) nor a key id", text);
     request->key_id = pb_bytes(key_id, TICKET_KEY_ID_LEN);
     return TG_OK;
 }

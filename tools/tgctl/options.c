@@ -173,7 +173,7 @@ static void put_synopsis(const struct tgctl_command *command, FILE *out)
 
 void tgctl_command_help(const struct tgctl_command *command, FILE *out)
 {
-    fprintf(out, "usage: tgctl [--config FILE] ");
+    fprintf(out, "Usage: tgctl [--config FILE] ");
     put_synopsis(command, out);
     fprintf(out, " [--json]\n\n%s\n", command->help);
     for (size_t i = 0; i < option_count(command->options); i++) {
@@ -186,13 +186,14 @@ void tgctl_command_help(const struct tgctl_command *command, FILE *out)
 
 void tgctl_help(FILE *out)
 {
-    fputs("tgctl: the operator's program for TicketGate: gateways, shields, keys, sessions, audit, health\n\n"
-          "usage: tgctl [--config FILE] COMMAND … [--json]\n\n"
-          "  --config FILE   where the services are (default: " TGCTL_CONFIG_DEFAULT ")\n"
-          "  --json          one JSON object a line instead of a table; every command has it\n"
-          "  --config-help   every key of the configuration file\n"
-          "  --version, --help; tgctl COMMAND --help says more about one command\n\n"
-          "commands:\n",
+    fputs("Usage: tgctl [--config FILE] COMMAND [ARGUMENT]... [--json]\n"
+          "The operator's program for TicketGate: gateways, shields, keys, sessions, audit log, health.\n\n"
+          "  --config FILE  where the services are (default: " TGCTL_CONFIG_DEFAULT ")\n"
+          "  --json         one JSON object a line instead of a table; every command has it\n"
+          "  --config-help  every key of the configuration file\n"
+          "  --version      the version\n"
+          "  --help         this; tgctl COMMAND --help says more about one command\n\n"
+          "Commands:\n",
           out);
     for (size_t i = 0; tgctl_commands[i] != NULL; i++) {
         for (const struct tgctl_command *command = tgctl_commands[i]; command->group != NULL; command++) {
@@ -201,7 +202,7 @@ void tgctl_help(FILE *out)
             fprintf(out, "\n        %s\n", command->help);
         }
     }
-    fputs("\nexamples:\n"
+    fputs("\nExamples:\n"
           "  tgctl health\n"
           "  tgctl qkud add branch-7 --out /etc/ticketgate/secrets/qkud.key\n"
           "  tgctl shield add shield-0042 --owner alice\n"

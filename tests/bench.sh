@@ -1,0 +1,103 @@
+#!/bin/sh
+# Measures on this machine, with everything on it (FreeRADIUS included), and ends with one line of key=value pairs.
+#
+#   sh tests/bench.sh login      complete logins: logins_per_s p50_ms p99_ms cpu_ms_per_login
+#   sh tests/bench.sh forward    bytes through one session: up1_mb_s down1_mb_s up8_mb_s down8_mb_s
+#
+# BENCH_SECONDS (10) and BENCH_CLIENTS (16) change the load. TG_INSTALL=no leaves the machine's packages alone.
+set -eu
+umask 077
+cd "$(dirname "$0")/.."
+
+case ${1-} in
+login | forward) what=$1 ;;
+*)
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    exit 64
+    ;;
+esac
+seconds=${BENCH_SECONDS:-10}
+clients=${BENCH_CLIENTS:-16}
+
+[ "${TG_INSTALL-}" = no ] || sh deploy/install-deps.sh
+mkdir -p build
+{
+    cmake --preset release && cmake --build --preset release
+} >build/release.log 2>&1 || {
+    tail -n 40 build/release.log >&2
+    exit 1
+}
+
+# What is measured is not this machine's disk: shields and state lie in memory where that is possible, but for the audit log
+# and the key store, which must be durable.
+base=/tmp
+dir=$(mktemp -d $base/tg-bench.XXXXXX)
+bin=$(pwd)/build/release/bin
+finish() {
+    code=$?
+    trap - EXIT
+    [ -z "${part_pids-}" ] || stop_parts
+    if [ "$code" -eq 0 ]; then
+        rm -rf "$dir" "$shields"
+    else
+        echo "bench: failed; logs in $dir/log" >&2
+        [ -z "${shields-}" ] || rm -rf "$shields"
+    fi
+    exit "$code"
+}
+shields=
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
+
+sh deploy/setup.sh "$dir"
+if [ -d /dev/shm ] && [ -w /dev/shm ]; then
+    shields=$(mktemp -d /dev/shm/tg-bench.XXXXXX)
+    rmdir "$dir/shields"
+    ln -s "$shields" "$dir/shields"
+fi
+# shellcheck source=/dev/null
+. "$dir/instance.env"
+# shellcheck source=deploy/lib-instance.sh
+. deploy/lib-instance.sh
+start_services
+
+bench_login() {
+    logins=$((clients * ${BENCH_LOGINS:-200}))
+    echo "filling $clients shields with ${BENCH_LOGINS:-200} keys each"
+    for number in $(seq "$clients"); do
+        fill_shield "bench-$number" alice "$((${BENCH_LOGINS:-200} * 3 / 2))" --owner alice >/dev/null 2>&1
+    done
+    pids=
+    for part in freeradius audit radius-bridge key-store ticket-resolver gateway; do
+        pids="$pids,$part=$(cat "$dir/run/$part.pid")"
+    done
+    echo "$logins logins with $clients clients"
+    "$bin/tg-load" --gateway "localhost:$TG_GATEWAY_PORT" --ca "$dir/pki/public-ca.crt" --user alice \
+        --password-file "$dir/secrets/alice.password" --pin-file "$dir/secrets/alice.pin" --shields "$shields" \
+        --concurrency "$clients" --logins "$logins" --pids "${pids#,}"
+}
+
+bench_forward() {
+    start_part tg-stream ready "$bin/tg-stream" serve "$TG_SSH_PORT"
+    fill_shield bench alice 4 --owner alice >/dev/null
+    forward=$(echo "$TG_LOCAL_PORTS" | cut -d' ' -f1)
+    start_part ticketgate 'connected as' "$bin/ticketgate" connect --gateway "localhost:$TG_GATEWAY_PORT" \
+        --ca "$dir/pki/public-ca.crt" --user alice --shield "$dir/shields/bench" \
+        --password-file "$dir/secrets/alice.password" --pin-file "$dir/secrets/alice.pin" \
+        -L "$forward:127.0.0.1:$TG_SSH_PORT"
+    printf '%-28s %10s\n' 'MB/s' ''
+    line=
+    for streams in 1 8; do
+        for way in up down; do
+            raw=$("$bin/tg-stream" measure "$way" "$TG_SSH_PORT" 3 "$streams")
+            got=$("$bin/tg-stream" measure "$way" "$forward" "$seconds" "$streams")
+            printf '%-4s %d stream%-1s        %10s      (loopback without TicketGate: %s)\n' "$way" "$streams" \
+                "$([ "$streams" = 1 ] || echo s)" "$got" "$raw"
+            line="$line $way${streams}_mb_s=$got"
+        done
+    done
+    echo "${line# }"
+}
+
+"bench_$what"
