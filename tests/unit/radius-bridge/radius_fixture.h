@@ -170,9 +170,11 @@ static inline void radius_ensure(void)
 
 enum relay_mode {
     RELAY_FORWARDS,
-    RELAY_IS_SILENT, /* takes everything, passes nothing on */
-    RELAY_CLOSES,    /* closes a connection as soon as the client says something on it */
-    RELAY_REFUSES    /* closes every new connection at once */
+    RELAY_STALLS,     /* answers with the beginning of a TLS record, and no more */
+    RELAY_IS_SILENT,  /* takes everything, passes nothing on */
+    RELAY_CLOSES,     /* closes a connection as soon as the client says something on it */
+    RELAY_CLOSES_ONE, /* the same, once; then it forwards */
+    RELAY_REFUSES     /* closes every new connection at once */
 };
 
 enum { RELAY_PAIRS = 128 };
@@ -219,11 +221,20 @@ static inline void relay_move(struct relay *relay, size_t n, int from)
     char bytes[16384];
     int to = relay->ends[n][!from];
     ssize_t got = read(relay->ends[n][from], bytes, sizeof bytes);
+    enum relay_mode closing = RELAY_CLOSES_ONE;
     bool good = got > 0 && (from == 1 || relay->mode != RELAY_CLOSES);
-    if (good && relay->mode != RELAY_IS_SILENT && to >= 0)
+    if (from == 0 && atomic_compare_exchange_strong(&relay->mode, &closing, RELAY_FORWARDS))
+        good = false;
+    else if (good && relay->mode == RELAY_STALLS)
+        good = from == 1 || write(relay->ends[n][0], "\x17\x03\x03\x01\x00", 5) == 5;
+    else if (good && relay->mode != RELAY_IS_SILENT && to >= 0)
         good = write(to, bytes, (size_t)got) == got;
-    if (!good)
+    if (!good && from == 1 && relay->mode == RELAY_STALLS) { /* the client shall not see it */
+        close(relay->ends[n][1]);
+        relay->ends[n][1] = -1;
+    } else if (!good) {
         relay_close_pair(relay, n);
+    }
 }
 
 static inline void *relay_main(void *arg)
