@@ -13,8 +13,11 @@
 enum {
     CONNECT_WAIT_MS = 250, /* for a connection, per attempt */
     BACKOFF_FIRST_MS = 50, /* doubled with each attempt; the pause is a random part of it ("full jitter") */
-    VERDICT_MIN_MS = 100   /* a caller in more of a hurry than this proves nothing about the server */
+    REFUSAL_MS = 5,
+    VERDICT_MIN_MS = 100 /* a caller in more of a hurry than this proves nothing about the server */
 };
+
+static const char PAUSED_TEXT[] = "it failed again and again and is given a moment's rest";
 
 struct rpc_outgoing {
     struct rpc_client *client;
@@ -42,6 +45,7 @@ struct rpc_outgoing {
     struct rpc_attempt attempt;
     uint64_t sent_ms;
     bool perhaps_processed; /* some attempt was sent and its answer lost */
+    bool refused;
 };
 
 static void attempt(struct rpc_outgoing *call);
@@ -102,7 +106,11 @@ static bool account(struct rpc_outgoing *call, bool success)
 
 static void on_paused(void *arg)
 {
-    attempt(arg);
+    struct rpc_outgoing *call = arg;
+    if (call->refused)
+        finish(call, call->perhaps_processed ? TG_UNKNOWN : TG_UNAVAILABLE, PAUSED_TEXT, NULL);
+    else
+        attempt(call);
 }
 
 /* Made when it is first needed: most calls never pause. */
@@ -126,6 +134,19 @@ static bool pause_then_try_again(struct rpc_outgoing *call)
         return false;
     nng_sleep_aio((nng_duration)pause, call->pause);
     return true;
+}
+
+/* No endpoint may be called now. The caller is told from another stack than its own, and not at once: one
+ * that calls again and again must neither fall through its stack nor spin. */
+static void refuse(struct rpc_outgoing *call)
+{
+    if (account(call, false) && pause_then_try_again(call))
+        return;
+    call->refused = true;
+    if (have_pause(call))
+        nng_sleep_aio(REFUSAL_MS, call->pause);
+    else
+        on_paused(call);
 }
 
 /* UNAVAILABLE: this attempt was never processed. UNKNOWN: it may have been. A call of which any attempt may
@@ -260,7 +281,7 @@ static void attempt(struct rpc_outgoing *call)
         finish(call, call->perhaps_processed ? TG_UNKNOWN : TG_UNAVAILABLE, "no time left to try again",
                NULL);
     else if (call->endpoint == NULL)
-        fail(call, TG_UNAVAILABLE, "it has failed again and again and is given a pause");
+        refuse(call);
     else if (!rpc_endpoint_begin(call->endpoint, &call->attempt))
         finish(call, TG_RESOURCE_EXHAUSTED, "out of memory", NULL);
     else
@@ -330,6 +351,7 @@ static void fill_in(struct rpc_outgoing *call, const struct rpc_request *request
     call->idempotent = request->idempotent;
     call->attempts = 0;
     call->perhaps_processed = false;
+    call->refused = false;
     call->payload = pb_pack(request->message, &call->payload_len);
 }
 
