@@ -21,14 +21,16 @@ enum tg_code channel_begin(struct connection *c, struct tg_error *err)
 {
     struct handshake *h = c->handshake;
     TG_TRY(nothing_in_flight(c, err));
-    if (!wire_push(c))
-        return TG_OK; /* again when the socket has taken AUTHENTICATED */
+    h->channel_due = !wire_push(c);
+    if (h->channel_due) { /* called again when the socket has taken AUTHENTICATED */
+        connection_update_poll(c);
+        return TG_OK;
+    }
     tls_end(c);
     TG_TRY(tls_begin(c, c->worker->gateway->channel, err));
     TG_TRY(channel_set_psk(c->ssl, h->keys.psk, h->th, err));
     /* Passwords may come next: OpenSSL wipes what it has decrypted, until the session starts. */
     SSL_set_options(c->ssl, SSL_OP_CLEANSE_PLAINTEXT);
-    h->channel_due = false;
     connection_update_poll(c);
     return TG_OK;
 }

@@ -57,9 +57,9 @@ enum tg_code handshake_proof(struct connection *c, const void *ticket_info, size
     TG_TRY(schedule_derive(h->suite, root, &h->keys, err));
     TG_TRY(open_digest(h, err));
     TG_TRY(send_proof(c, err));
+    TG_TRY(channel_begin(c, err)); /* first, since the client waits */
     event_report(c, "handshake.authenticated", NULL);
     LOG(LOG_INFO, c->trace.hex, "handshake.authenticated", LOG_TEXT("source", c->source),
         LOG_TEXT("shield", h->info.shield_id), LOG_TEXT("suite", suite_name(h->suite)));
-    h->channel_due = true;
-    return channel_begin(c, err);
+    return TG_OK;
 }

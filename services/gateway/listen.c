@@ -50,6 +50,24 @@ static enum tg_code look_up(const char *where, struct sockaddr_storage *address,
     return TG_OK;
 }
 
+/* Accepted sockets inherit these from the listening one (Linux). */
+static void set_options(int fd)
+{
+    const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        /* A client whose machine is gone says nothing: found out within about a minute. */
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 60000},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
+}
+
 static int bind_socket(const struct sockaddr_storage *address, socklen_t len, bool shared)
 {
     int on = 1;
@@ -57,6 +75,7 @@ static int bind_socket(const struct sockaddr_storage *address, socklen_t len, bo
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    set_options(fd);
     if ((!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) &&
         bind(fd, (const struct sockaddr *)address, len) == 0 && (!shared || listen(fd, BACKLOG) == 0))
         return fd;
@@ -110,23 +129,6 @@ void listen_describe(const struct sockaddr_storage *address, char *text)
 
 /* ---- accepting ---- */
 
-static void set_options(int fd)
-{
-    const struct {
-        int level, name, value;
-    } options[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},
-        /* A client whose machine is gone says nothing: found out within about a minute. */
-        {SOL_SOCKET, SO_KEEPALIVE, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, 30},
-        {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-        {IPPROTO_TCP, TCP_KEEPCNT, 3},
-        {IPPROTO_TCP, TCP_USER_TIMEOUT, 60000},
-    };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
-}
-
 /* Over the bounds: closed with a reset at once, so that neither side keeps anything. */
 static void turn_away(struct gateway *g, const struct sockaddr_storage *address, int fd,
                       enum admission_answer why)
@@ -153,7 +155,6 @@ static void welcome(struct worker *worker, int fd, const struct sockaddr_storage
         turn_away(worker->gateway, address, fd, answer);
         return;
     }
-    set_options(fd);
     struct connection *c = connection_new(worker, fd, address, source);
     if (c == NULL)
         admission_leave(admission, source);
