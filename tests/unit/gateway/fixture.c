@@ -442,6 +442,15 @@ void fixture_set_mode(struct fixture *f, enum peer_mode *mode, enum peer_mode va
     pthread_mutex_unlock(&f->lock);
 }
 
+void fixture_fail_first(struct fixture *f, enum tg_code code)
+{
+    pthread_mutex_lock(&f->lock);
+    TG_INVARIANT(f->held_count > 0);
+    rpc_fail(f->held[0], code, "scripted to fail");
+    memmove(f->held, f->held + 1, --f->held_count * sizeof f->held[0]);
+    pthread_mutex_unlock(&f->lock);
+}
+
 void fixture_release(struct fixture *f)
 {
     pthread_mutex_lock(&f->lock);

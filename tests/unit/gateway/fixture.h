@@ -84,6 +84,8 @@ struct scripted *fixture_connect(struct fixture *f, const char *from);
 struct fixture_event fixture_event(struct fixture *f, const char *name, size_t n);
 size_t fixture_event_count(struct fixture *f, const char *name);
 void fixture_set_mode(struct fixture *f, enum peer_mode *mode, enum peer_mode value);
+/* Answers the call that has been held longest. */
+void fixture_fail_first(struct fixture *f, enum tg_code code);
 /* Answers what was held, with UNAVAILABLE. */
 void fixture_release(struct fixture *f);
 /* Waits until that many calls are held. */

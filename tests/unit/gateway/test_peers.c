@@ -74,6 +74,24 @@ static void answers_for_clients_that_are_gone(void **state)
     expect_login(f);
 }
 
+/* Nor may it reach whoever has come since: the second client waits for its own answer. */
+static void answers_for_clients_that_are_gone_reach_nobody_else(void **state)
+{
+    struct fixture *f = fixture_new("workers: 1");
+    (void)state;
+    fixture_set_mode(f, &f->resolver_mode, PEER_HOLDS);
+    scripted_close(fixture_client(f, SCRIPTED_AUTHENTICATE, NULL));
+    fixture_await_held(f, 1);
+    struct scripted *second = fixture_client(f, SCRIPTED_AUTHENTICATE, NULL);
+    fixture_await_held(f, 2);
+    fixture_fail_first(f, TG_NOT_FOUND);
+    scripted_close(fixture_client(f, SCRIPTED_IDENTITY, NULL)); /* the worker has been through its loop */
+    fixture_fail_first(f, TG_UNAVAILABLE);
+    assert_int_equal(scripted_expect_refused(second), TG_UNAVAILABLE);
+    scripted_close(second);
+    fixture_free(f);
+}
+
 /* Bytes while the gateway has the word: refused, although it still waits for the answer. */
 static void impatient_client(void **state)
 {
@@ -163,6 +181,7 @@ int main(void)
         TEST(failing_resolver),
         cmocka_unit_test(hanging_resolver),
         TEST(answers_for_clients_that_are_gone),
+        cmocka_unit_test(answers_for_clients_that_are_gone_reach_nobody_else),
         TEST(impatient_client),
         TEST(failing_bridge),
         cmocka_unit_test(hanging_bridge),
