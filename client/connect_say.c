@@ -79,13 +79,3 @@ void say_connected(const struct say *say, const struct connect_options *options,
     say_targets(say, welcome);
     say_low_water(say, options->low_water, keys_left);
 }
-
-void say_end(const struct say *say, enum client_exit how, const struct tg_error *err)
-{
-    enum log_level level = how == EXIT_OK ? LOG_INFO : LOG_ERROR;
-    char text[sizeof err->text + 64];
-    snprintf(text, sizeof text, "%s%s", err->text, how == EXIT_USAGE ? " (see --help)" : "");
-    if (text[0] != '\0')
-        SAY(say, level, "end", text, LOG_TEXT("reason", exit_name(how)), LOG_NUMBER("exit", how),
-            LOG_CODE(err->code));
-}

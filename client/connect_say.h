@@ -1,4 +1,4 @@
-/* What `ticketgate connect` tells about a login and its end. */
+/* What `ticketgate connect` tells about a login. */
 #ifndef TG_CLIENT_CONNECT_SAY_H
 #define TG_CLIENT_CONNECT_SAY_H
 
@@ -8,7 +8,4 @@
  * go, and a warning when the shield runs low. */
 void say_connected(const struct say *say, const struct connect_options *options,
                    const struct login_session *session, size_t keys_left);
-/* Why the program ends; the remedy of a wrong argument is --help. */
-void say_end(const struct say *say, enum client_exit how, const struct tg_error *err);
-
 #endif

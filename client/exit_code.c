@@ -3,39 +3,55 @@
 #include <stddef.h>
 
 const struct exit_row exit_table[] = {
-    {EXIT_OK, "ok", "ended as asked: by you or, with -W, by the target"},
-    {EXIT_USAGE, "usage", "wrong arguments"},
+    {EXIT_OK, "ok", "ended as asked: by you or, with -W, by the target", NULL},
+    {EXIT_USAGE, "usage", "wrong arguments, or a secret was needed and there is no terminal", "see --help"},
     {EXIT_BAD_INPUT, "bad-input",
-     "a file holds what it must not: damaged shield, unreadable CA, empty password"},
-    {EXIT_NO_INPUT, "no-input", "a file that was named is not there: shield, CA, password, PIN"},
+     "a file holds what it must not: damaged shield, unreadable CA, empty password", NULL},
+    {EXIT_NO_INPUT, "no-input", "a file that was named is not there: shield, CA, password, PIN",
+     "is the shield plugged in, and is the path right?"},
     {EXIT_GATEWAY_UNREACHABLE, "unreachable",
-     "the gateway (for tg-charger: the key store) cannot be reached, or fell silent"},
-    {EXIT_INTERNAL, "internal", "an error of our own, or memory is out"},
-    {EXIT_CANNOT_CREATE, "cannot-create", "the shield could not be created"},
-    {EXIT_IO, "io", "a disk or terminal failed"},
+     "the gateway (for tg-charger: the key store) cannot be reached, or fell silent",
+     "check the address and your network, then try again"},
+    {EXIT_INTERNAL, "internal", "an error of our own, or memory is out", "report it to your operator"},
+    {EXIT_CANNOT_CREATE, "cannot-create", "the shield could not be created", NULL},
+    {EXIT_IO, "io", "a disk or terminal failed", NULL},
     {EXIT_TRY_LATER, "try-later",
-     "the gateway cannot take the login now, or another program has the shield open"},
-    {EXIT_PROTOCOL, "protocol", "the other side broke the protocol"},
-    {EXIT_REFUSED, "refused", "the login was refused"},
-    {EXIT_CONFIG, "config", "a setting does not fit: file permissions, suites, sealing, a local port in use"},
-    {EXIT_WRONG_PIN, "wrong-pin", "wrong PIN (or the shield was altered)"},
-    {EXIT_SHIELD_EMPTY, "shield-empty", "the shield has no usable key left"},
-    {EXIT_GATEWAY_UNPROVEN, "gateway-unproven", "the gateway could not prove that it holds the quantum key"},
-    {EXIT_CERTIFICATE, "certificate", "the gateway's certificate is not trusted"},
-    {EXIT_TIMED_OUT, "timed-out", "the session's time, or its idle time, ran out"},
-    {EXIT_ENDED_BY_OPERATOR, "ended-by-operator", "an operator ended the session"},
-    {EXIT_CONNECTION_LOST, "connection-lost", "the connection broke in the middle of the session"},
-    {EXIT_TARGET, "target", "with -W: the target was refused or cannot be reached"},
-    {EXIT_OK, NULL, NULL},
+     "the gateway cannot take the login now, or another program has the shield open", "try again in a while"},
+    {EXIT_PROTOCOL, "protocol", "the other side broke the protocol", "report it to your operator"},
+    {EXIT_REFUSED, "refused", "the login was refused",
+     "check user name and password; if they are right, tell your operator when it was, and the trace id"},
+    {EXIT_CONFIG, "config", "a setting does not fit: file permissions, suites, sealing, a local port in use",
+     NULL},
+    {EXIT_WRONG_PIN, "wrong-pin", "wrong PIN (or the shield was altered)", "try again with the right PIN"},
+    {EXIT_SHIELD_EMPTY, "shield-empty", "the shield has no usable key left", NULL},
+    {EXIT_GATEWAY_UNPROVEN, "gateway-unproven", "the gateway could not prove that it holds the quantum key",
+     NULL},
+    {EXIT_CERTIFICATE, "certificate", "the gateway's certificate is not trusted", NULL},
+    {EXIT_TIMED_OUT, "timed-out", "the session's time, or its idle time, ran out", NULL},
+    {EXIT_ENDED_BY_OPERATOR, "ended-by-operator", "an operator ended the session", NULL},
+    {EXIT_CONNECTION_LOST, "connection-lost", "the connection broke in the middle of the session",
+     "log in again"},
+    {EXIT_TARGET, "target", "with -W: the target was refused or cannot be reached", NULL},
+    {EXIT_OK, NULL, NULL, NULL},
 };
+
+static const struct exit_row *find(enum client_exit code)
+{
+    const struct exit_row *row = exit_table;
+    while (row->name != NULL && row->code != code)
+        row++;
+    return row;
+}
 
 const char *exit_name(enum client_exit code)
 {
-    for (const struct exit_row *row = exit_table; row->name != NULL; row++) {
-        if (row->code == code)
-            return row->name;
-    }
-    return "unknown";
+    const char *name = find(code)->name;
+    return name != NULL ? name : "unknown";
+}
+
+const char *exit_remedy(enum client_exit code)
+{
+    return find(code)->remedy;
 }
 
 void exit_print_table(FILE *out)

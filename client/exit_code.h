@@ -34,12 +34,15 @@ struct exit_row {
     enum client_exit code;
     const char *name;    /* for --json: "refused" */
     const char *meaning; /* for --help */
+    const char *remedy;  /* what the user can do, where the message itself does not say it; NULL */
 };
 /* Ended by a row whose name is NULL. */
 extern const struct exit_row exit_table[];
 
 /* "refused" and so on; "unknown" for a number that is not in the table. Static string. */
 const char *exit_name(enum client_exit code);
+/* What the user can do about it; NULL: the message says it, or there is nothing to do. Static string. */
+const char *exit_remedy(enum client_exit code);
 /* The table as a section of --help. */
 void exit_print_table(FILE *out);
 

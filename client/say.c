@@ -27,3 +27,18 @@ void say_write(const struct say *say, enum log_level level, const char *event, c
     all[count] = LOG_TEXT("text", text);
     log_write(level, NULL, event, all, count + 1);
 }
+
+void say_end(const struct say *say, enum client_exit how, const struct tg_error *err)
+{
+    char text[2 * sizeof err->text];
+    const char *remedy = exit_remedy(how);
+    enum log_level level = how == EXIT_OK ? LOG_INFO : LOG_ERROR;
+    if (err->text[0] == '\0')
+        return;
+    if (remedy == NULL)
+        remedy = "";
+    snprintf(text, sizeof text, "%s%s%s%s", err->text, *remedy != '\0' ? " (" : "", remedy,
+             *remedy != '\0' ? ")" : "");
+    SAY(say, level, "end", text, LOG_TEXT("reason", exit_name(how)), LOG_NUMBER("exit", how),
+        LOG_CODE(err->code), LOG_TEXT("remedy", remedy));
+}

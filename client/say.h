@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "client/exit_code.h"
 #include "common/log.h"
 
 struct say {
@@ -15,6 +16,9 @@ struct say {
 
 /* Once, before anything is said: turns the log on for --json. */
 void say_open(const struct say *say);
+
+/* Why the program ends, and what the user can do about it. */
+void say_end(const struct say *say, enum client_exit how, const struct tg_error *err);
 
 /* `text` for people; `event` and fields for scripts, who also get the text. */
 void say_write(const struct say *say, enum log_level level, const char *event, const char *text,

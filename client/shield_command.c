@@ -107,7 +107,6 @@ int shield_command(int argc, char **argv)
     enum client_exit how = run(argc, argv, &options, &err);
     const struct say say = {.program = "ticketgate", .json = options.json};
     say_open(&say);
-    if (how != EXIT_OK)
-        SAY(&say, LOG_ERROR, "end", err.text, LOG_TEXT("reason", exit_name(how)), LOG_NUMBER("exit", how));
+    say_end(&say, how, &err);
     return (int)how;
 }

@@ -214,14 +214,6 @@ static void help(void)
          "      --shield-id shield-17 --user alice --count 500");
 }
 
-static void say_end(const struct charger *c, enum client_exit how, const struct tg_error *err)
-{
-    char text[sizeof err->text + 32];
-    snprintf(text, sizeof text, "%s%s", err->text, how == EXIT_USAGE ? " (see --help)" : "");
-    SAY(&c->say, LOG_ERROR, "end", text, LOG_TEXT("reason", exit_name(how)), LOG_NUMBER("exit", how),
-        LOG_CODE(err->code));
-}
-
 int charger_command(int argc, char **argv)
 {
     struct charger c = {0};
@@ -241,6 +233,6 @@ int charger_command(int argc, char **argv)
     enum client_exit how = code == TG_OK ? run(&c, &err) : EXIT_USAGE;
     charger_fini(&c);
     if (how != EXIT_OK)
-        say_end(&c, how, &err);
+        say_end(&c.say, how, &err);
     return how == EXIT_OK && interrupted ? EXIT_INTERRUPTED : (int)how;
 }
