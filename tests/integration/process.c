@@ -50,13 +50,6 @@ static _Noreturn void become(const struct process *process, const struct process
     if (options != NULL && options->terminal != 0 &&
         (setsid() < 0 || ioctl(options->terminal, TIOCSCTTY, 0) != 0))
         _exit(125);
-    if (options != NULL && options->file_size_limit > 0) {
-        struct rlimit limit = {(rlim_t)options->file_size_limit, (rlim_t)options->file_size_limit};
-
-        signal(SIGXFSZ, SIG_IGN);
-        if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
-            _exit(125);
-    }
     execv(argv[0], cast.out);
     dprintf(2, "cannot run %s: %s\n", argv[0], strerror(errno));
     _exit(125);
@@ -186,6 +179,14 @@ int process_wait(struct process *process, int timeout_ms)
     close(process->pid_fd);
     process->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void process_limit_files(const struct process *process, size_t bytes)
+{
+    struct rlimit limit = {.rlim_cur = bytes > 0 ? bytes : RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+
+    assert_true(process->pid != 0);
+    assert_int_equal(prlimit(process->pid, RLIMIT_FSIZE, &limit, NULL), 0);
 }
 
 void process_signal(const struct process *process, int number)

@@ -20,10 +20,8 @@ struct process {
 };
 
 struct process_options {
-    const char *input;    /* file for stdin; NULL: /dev/null */
-    int terminal;         /* becomes its controlling terminal (/dev/tty); 0: none */
-    long file_size_limit; /* RLIMIT_FSIZE in bytes (with SIGXFSZ ignored, so that writes fail instead); 0:
-                             none */
+    const char *input; /* file for stdin; NULL: /dev/null */
+    int terminal;      /* becomes its controlling terminal (/dev/tty); 0: none */
 };
 
 /* Starts argv (ended by NULL; argv[0] is a path) with stdout appended to `out` and stderr to `err` (may be
@@ -43,6 +41,10 @@ void process_await_port(struct process *process, int port, int timeout_ms);
 
 /* Waits for its end. The exit code, or 128 + the signal that killed it; -1 when the time is over. */
 int process_wait(struct process *process, int timeout_ms);
+
+/* Bounds the size of files that it writes from now on (RLIMIT_FSIZE): what a full disk looks like to it. 0:
+ * no bound. */
+void process_limit_files(const struct process *process, size_t bytes);
 
 /* Sends a signal. */
 void process_signal(const struct process *process, int signal);
