@@ -74,6 +74,18 @@ static inline void reply_big(struct rpc_call *call, size_t len)
     free(text);
 }
 
+static inline void run_script(struct rpc_call *call, const char *script)
+{
+    if (strncmp(script, "echo ", 5) == 0)
+        reply_text(call, script + 5);
+    else if (strncmp(script, "fail ", 5) == 0)
+        rpc_fail(call, (enum tg_code)atoi(script + 5), "as asked");
+    else if (strncmp(script, "big ", 4) == 0)
+        reply_big(call, (size_t)atol(script + 4));
+    else
+        rpc_fail(call, TG_INVALID_ARGUMENT, "no such script");
+}
+
 /* "echo TEXT", "fail CODE", "big BYTES" or "hold". */
 static inline void follow_script(struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -82,22 +94,16 @@ static inline void follow_script(struct rpc_call *call, const ProtobufCMessage *
     pthread_mutex_lock(&s->lock);
     script_note(s, call);
     bool refuse = s->refusals > 0;
-    bool hold = strcmp(request->service, "hold") == 0;
+    bool hold = !refuse && strcmp(request->service, "hold") == 0 && s->held_count < HELD_MAX;
     if (refuse)
         s->refusals--;
-    else if (hold && s->held_count < HELD_MAX)
-        s->held[s->held_count++] = call;
+    if (hold)
+        s->held[s->held_count++] = call; /* it belongs to the test from here on */
     pthread_mutex_unlock(&s->lock);
     if (refuse)
         rpc_fail(call, TG_UNAVAILABLE, "not now");
-    else if (strncmp(request->service, "echo ", 5) == 0)
-        reply_text(call, request->service + 5);
-    else if (strncmp(request->service, "fail ", 5) == 0)
-        rpc_fail(call, (enum tg_code)atoi(request->service + 5), "as asked");
-    else if (strncmp(request->service, "big ", 4) == 0)
-        reply_big(call, (size_t)atol(request->service + 4));
     else if (!hold)
-        rpc_fail(call, TG_INVALID_ARGUMENT, "no such script");
+        run_script(call, request->service);
 }
 
 static inline void refuse_all(struct rpc_call *call, const ProtobufCMessage *message)
@@ -130,6 +136,14 @@ static inline void rig_stop(struct rig *rig)
 {
     rpc_server_close(rig->server);
     rig->server = NULL;
+}
+
+/* Also waits until the client has noticed: before, a call may be sent into the void. */
+static inline void rig_stop_and_lose(struct rig *rig)
+{
+    rig_stop(rig);
+    while (rpc_client_ready(rig->client))
+        usleep(1000);
 }
 
 static inline enum tg_code rig_dial(struct rig *rig, struct rpc_client **client, struct tg_error *err)

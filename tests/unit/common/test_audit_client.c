@@ -109,10 +109,13 @@ static void serve(struct rig *rig)
         fail_msg("%s", err.text);
 }
 
+/* Waits until the client has noticed: before, a batch may be sent into the void. */
 static void stop_serving(struct rig *rig)
 {
     rpc_server_close(rig->server);
     rig->server = NULL;
+    while (audit_client_ready(rig->audit))
+        usleep(1000);
 }
 
 static int setup(void **state)

@@ -143,7 +143,7 @@ static void nobody_there_is_unavailable(void **state)
 {
     struct rig *rig = *state;
     struct tg_error err = {0};
-    rig_stop(rig);
+    rig_stop_and_lose(rig);
     assert_int_equal(ask(rig, "echo x", 60000, NULL, &err), TG_UNAVAILABLE);
     assert_memory_equal(err.text, "test service: ", 14);
     assert_false(rpc_client_ready(rig->client));
@@ -154,7 +154,7 @@ static void a_server_that_comes_late_is_waited_for(void **state)
 {
     struct rig *rig = *state;
     struct pending p;
-    rig_stop(rig);
+    rig_stop_and_lose(rig);
     ask_later(rig, "echo x", 60000, false, &p);
     rig_serve(rig, 4);
     assert_int_equal(pending_wait(&p), TG_OK);
