@@ -11,7 +11,7 @@
 #include "common/rpc/client.h"
 
 enum {
-    CONNECT_WAIT_MS = 250, /* for a connection, per attempt */
+    CONNECT_WAIT_MS = 250, /* for a connection: an even share of the time left, but at least this */
     BACKOFF_FIRST_MS = 50, /* doubled with each attempt; the pause is a random part of it ("full jitter") */
     REFUSAL_MS = 5,
     VERDICT_MIN_MS = 100 /* a caller in more of a hurry than this proves nothing about the server */
@@ -247,6 +247,15 @@ static void on_sent(void *arg)
     failf(call, TG_UNAVAILABLE, "no connection to %s", call->endpoint->address);
 }
 
+/* Long enough for a first connection on a busy machine, short enough that every attempt gets its turn. */
+static uint32_t connect_wait_ms(uint32_t left)
+{
+    uint32_t share = left / RPC_ATTEMPTS_MAX;
+    if (share < CONNECT_WAIT_MS)
+        share = CONNECT_WAIT_MS;
+    return left < share ? left : share;
+}
+
 static void send_attempt(struct rpc_outgoing *call, uint32_t left)
 {
     nng_msg *message = rpc_request_encode(call->route.name, call->request_id, call->trace, left,
@@ -257,7 +266,7 @@ static void send_attempt(struct rpc_outgoing *call, uint32_t left)
         return;
     }
     call->sent_ms = clock_now_ms();
-    nng_aio_set_timeout(call->send, (nng_duration)(left < CONNECT_WAIT_MS ? left : CONNECT_WAIT_MS));
+    nng_aio_set_timeout(call->send, (nng_duration)connect_wait_ms(left));
     nng_aio_set_msg(call->send, message);
     nng_ctx_send(call->attempt.ctx, call->send);
 }
