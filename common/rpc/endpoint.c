@@ -108,7 +108,7 @@ static struct rpc_link *renew(struct rpc_endpoint *e, const struct rpc_link *fai
     if (old != failed || now < e->good_ms + RENEW_AFTER_MS || now < e->renew_at_ms)
         return NULL;
     unsigned shift = e->renewals < RENEW_DOUBLINGS_MAX ? e->renewals : RENEW_DOUBLINGS_MAX;
-    e->renew_at_ms = now + (RENEW_PAUSE_MS << shift);
+    e->renew_at_ms = now + ((uint64_t)RENEW_PAUSE_MS << shift);
     e->renewals++;
     if (rpc_link_open(&fresh, e->name, e->address, e->tls, NULL) != TG_OK)
         return NULL;
