@@ -447,7 +447,9 @@ void fixture_fail_first(struct fixture *f, enum tg_code code)
     pthread_mutex_lock(&f->lock);
     TG_INVARIANT(f->held_count > 0);
     rpc_fail(f->held[0], code, "scripted to fail");
-    memmove(f->held, f->held + 1, --f->held_count * sizeof f->held[0]);
+    f->held_count--;
+    for (size_t i = 0; i < f->held_count; i++)
+        f->held[i] = f->held[i + 1];
     pthread_mutex_unlock(&f->lock);
 }
 
