@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -111,6 +112,7 @@ static inline void radius_start(void)
     radius.pid = fork();
     assert_true(radius.pid >= 0);
     if (radius.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing is left when a test is killed */
         int null = open("/dev/null", O_WRONLY);
         dup2(null, STDOUT_FILENO);
         dup2(null, STDERR_FILENO);
