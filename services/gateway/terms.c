@@ -15,9 +15,7 @@ static enum tg_code read_terms(const struct gateway_config *config, struct terms
                   config->default_policy);
         snprintf(terms->default_policy, sizeof terms->default_policy, "%s", policy_name(policy));
     }
-    TG_TRY(channel_server_context(config->certificate, config->private_key, &terms->tls, err));
-    SSL_CTX_set_read_ahead(terms->tls, 1);
-    return TG_OK;
+    return channel_server_context(config->certificate, config->private_key, &terms->tls, err);
 }
 
 enum tg_code terms_new(const struct gateway_config *config, struct terms **terms, struct tg_error *err)
