@@ -320,6 +320,9 @@ void fixture_free(struct fixture *f)
 {
     char path[128];
     static const char *const files[] = {"gateway.crt", "gateway.key", "qkud.key"};
+    fixture_set_mode(f, &f->resolver_mode, PEER_ANSWERS); /* nothing may be held from here on */
+    fixture_set_mode(f, &f->bridge_mode, PEER_ANSWERS);
+    fixture_set_mode(f, &f->audit_mode, PEER_ANSWERS);
     fixture_release(f);
     rpc_client_close(f->operator);
     rpc_server_close(f->admin);
@@ -457,7 +460,7 @@ void fixture_release(struct fixture *f)
 {
     pthread_mutex_lock(&f->lock);
     for (size_t i = 0; i < f->held_count; i++)
-        rpc_fail(f->held[i], TG_UNAVAILABLE, "released");
+        rpc_fail(f->held[i], TG_INTERNAL, "released"); /* UNAVAILABLE would be tried again */
     f->held_count = 0;
     pthread_mutex_unlock(&f->lock);
 }

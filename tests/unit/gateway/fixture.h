@@ -86,7 +86,7 @@ size_t fixture_event_count(struct fixture *f, const char *name);
 void fixture_set_mode(struct fixture *f, enum peer_mode *mode, enum peer_mode value);
 /* Answers the call that has been held longest. */
 void fixture_fail_first(struct fixture *f, enum tg_code code);
-/* Answers what was held, with UNAVAILABLE. */
+/* Answers what was held, with INTERNAL. */
 void fixture_release(struct fixture *f);
 /* Waits until that many calls are held. */
 void fixture_await_held(struct fixture *f, size_t count);
