@@ -269,6 +269,7 @@ void connection_close(struct connection *c)
 {
     if (c->closed)
         return;
+    refuse_absent(c);
     session_end(c);
     c->closed = true;
     wire_forget(c);

@@ -49,7 +49,7 @@ struct handshake {
 
     /* The verdict, once it is ACCEPT. */
     const struct policy *policy;
-    bool accepted_reported; /* login.accepted is in the audit log, so session.ended must follow */
+    bool accepted_reported; /* login.accepted is on its way to the audit log: session.ended must follow */
     uint32_t session_timeout_s, idle_timeout_s;
     char banner[HANDSHAKE_BANNER_MAX + 1];
 };

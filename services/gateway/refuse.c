@@ -102,3 +102,13 @@ void refuse_for_restart(struct connection *c)
     tg_fail(&why, TG_UNAVAILABLE, "the gateway stops");
     refuse(c, &why);
 }
+
+void refuse_absent(struct connection *c)
+{
+    struct tg_error why;
+    const struct handshake *h = c->handshake;
+    if (c->leaving || h == NULL || !h->has_ticket || h->accepted_reported)
+        return;
+    tg_fail(&why, TG_CANCELLED, "the client went away %s", order_state_name(c->state));
+    record(c, &why);
+}

@@ -13,6 +13,10 @@
  * (full); any other becomes UNAVAILABLE. why->text: the truth. */
 void refuse(struct connection *c, const struct tg_error *why);
 
+/* The client is gone without a word. Who has shown a ticket, or has had a password tried, leaves a trace in
+ * the audit log all the same; strangers do not. */
+void refuse_absent(struct connection *c);
+
 /* The gateway stops: BYE in a session, REFUSED before. */
 void refuse_for_restart(struct connection *c);
 

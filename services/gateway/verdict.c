@@ -44,9 +44,9 @@ static enum tg_code on_audited(struct connection *c, enum tg_code status, const 
                                const ProtobufCMessage *response, struct tg_error *err)
 {
     (void)response;
+    c->handshake->accepted_reported = status == TG_OK;
     TG_ENSURE(status == TG_OK, err, TG_UNAVAILABLE, "login.accepted is not in the audit log: %s: %s",
               tg_code_name(status), text);
-    c->handshake->accepted_reported = true;
     send_welcome(c);
     return session_start(c, err);
 }
@@ -86,6 +86,7 @@ static enum tg_code accept_login(struct connection *c, const Tg__LoginResponse *
     h->idle_timeout_s = verdict->idle_timeout_s;
     snprintf(h->banner, sizeof h->banner, "%s", verdict->reply_message);
     event_init(&event, c, "login.accepted", NULL);
+    h->accepted_reported = true;
     call_audit(c, &event, EVENT_BUDGET_MS, on_audited);
     return TG_OK;
 }

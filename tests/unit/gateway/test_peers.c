@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <string.h>
 #include <unistd.h>
 
 #include "services/gateway/admission.h"
@@ -74,6 +75,40 @@ static void answers_for_clients_that_are_gone(void **state)
     expect_login(f);
 }
 
+/* Trying passwords and leaving before the verdict must leave a trace. */
+static void leaving_before_the_verdict_is_recorded(void **state)
+{
+    struct fixture *f = *state;
+    fixture_set_mode(f, &f->bridge_mode, PEER_HOLDS);
+    struct scripted *s = fixture_client(f, SCRIPTED_LOGIN, NULL);
+    fixture_await_held(f, 1);
+    scripted_close(s);
+    struct fixture_event event = fixture_event(f, "login.refused", 1);
+    assert_string_equal(event.user, "alice");
+    assert_int_equal(event.ticket_len, TICKET_LEN);
+    assert_non_null(strstr(event.reason, "went away"));
+    scripted_close(fixture_client(f, SCRIPTED_TLS, NULL)); /* a stranger: no event */
+    assert_int_equal(fixture_event_count(f, "handshake.refused"), 0);
+}
+
+/* The client is gone while login.accepted is written: the log does not keep the session open. */
+static void leaving_before_the_welcome_ends_the_session(void **state)
+{
+    struct fixture *f = *state;
+    struct scripted *s = fixture_client(f, SCRIPTED_CHANNEL, NULL);
+    fixture_event(f, "handshake.authenticated", 1);
+    fixture_set_mode(f, &f->audit_mode, PEER_HOLDS);
+    assert_true(scripted_login(s, "alice", "right"));
+    fixture_await_held(f, 1);
+    scripted_close(s);
+    assert_true(admission_wait_empty(f->gateway->admission, 30000));
+    fixture_set_mode(f, &f->audit_mode, PEER_ANSWERS);
+    fixture_release(f);
+    struct fixture_event event = fixture_event(f, "session.ended", 1);
+    assert_string_equal(event.user, "alice");
+    assert_non_null(strstr(event.detail, "welcomed"));
+}
+
 /* Nor may it reach whoever has come since: the second client waits for its own answer. */
 static void answers_for_clients_that_are_gone_reach_nobody_else(void **state)
 {
@@ -86,7 +121,7 @@ static void answers_for_clients_that_are_gone_reach_nobody_else(void **state)
     fixture_await_held(f, 2);
     fixture_fail_first(f, TG_NOT_FOUND);
     scripted_close(fixture_client(f, SCRIPTED_IDENTITY, NULL)); /* the worker has been through its loop */
-    fixture_fail_first(f, TG_UNAVAILABLE);
+    fixture_fail_first(f, TG_INTERNAL);
     assert_int_equal(scripted_expect_refused(second), TG_UNAVAILABLE);
     scripted_close(second);
     fixture_free(f);
@@ -182,6 +217,8 @@ int main(void)
         cmocka_unit_test(hanging_resolver),
         TEST(answers_for_clients_that_are_gone),
         cmocka_unit_test(answers_for_clients_that_are_gone_reach_nobody_else),
+        TEST(leaving_before_the_verdict_is_recorded),
+        TEST(leaving_before_the_welcome_ends_the_session),
         TEST(impatient_client),
         TEST(failing_bridge),
         cmocka_unit_test(hanging_bridge),
