@@ -11,7 +11,8 @@
 #include "common/rpc/client.h"
 
 enum {
-    CONNECT_WAIT_MS = 250, /* for a connection: an even share of the time left, but at least this */
+    CONNECT_WAIT_MS = 250, /* for a connection: an even share of the time left, but within these bounds */
+    CONNECT_WAIT_MAX_MS = 1500,
     BACKOFF_FIRST_MS = 50, /* doubled with each attempt; the pause is a random part of it ("full jitter") */
     REFUSAL_MS = 5,
     VERDICT_MIN_MS = 100 /* a caller in more of a hurry than this proves nothing about the server */
@@ -253,6 +254,8 @@ static uint32_t connect_wait_ms(uint32_t left)
     uint32_t share = left / RPC_ATTEMPTS_MAX;
     if (share < CONNECT_WAIT_MS)
         share = CONNECT_WAIT_MS;
+    if (share > CONNECT_WAIT_MAX_MS)
+        share = CONNECT_WAIT_MAX_MS;
     return left < share ? left : share;
 }
 

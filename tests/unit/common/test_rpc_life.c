@@ -96,7 +96,7 @@ static void more_calls_than_slots_wait(void **state)
 {
     struct rig *rig = *state;
     struct pending p[3];
-    rig_stop(rig);
+    rig_stop_and_lose(rig);
     rig_serve(rig, 2);
     for (int i = 0; i < 3; i++)
         ask_later(rig, "hold", 60000, false, &p[i]);
@@ -129,9 +129,10 @@ static void on_echo(void *arg, enum tg_code status, const char *text, const Prot
 {
     struct caller *me = arg;
     const Tg__HealthCheckResponse *answer = (const void *)response;
-    (void)text;
     if (status == TG_OK)
         me->ok++;
+    else
+        print_error("%s %s\n", tg_code_name(status), text);
     if (status != TG_OK || strcmp(answer->reason, me->expected) != 0)
         me->wrong++;
     if (me->calls < CALLS) {
@@ -156,9 +157,13 @@ static void call_next(struct caller *me)
 
 static void *call_blocking(void *arg)
 {
-    for (int i = 0; i < BLOCKING_CALLS; i++)
-        if (ask(arg, "echo blocking", 60000, "blocking", NULL) != TG_OK)
+    struct tg_error err;
+    for (int i = 0; i < BLOCKING_CALLS; i++) {
+        if (ask(arg, "echo blocking", 60000, "blocking", &err) != TG_OK) {
+            print_error("%s %s\n", tg_code_name(err.code), err.text);
             return arg;
+        }
+    }
     return NULL;
 }
 
