@@ -76,7 +76,8 @@ static void without_the_bridge_nothing_is_made(void **state)
     add_shield_of(r, "s1", "");
     Tg__FillRequest fill = fill_request("s1", "alice", 1);
     r->bridge.mode = BRIDGE_FAILS;
-    assert_int_equal(call_id(r->charger, "Fill", &fill.base, NULL, 1000, &response, &err), TG_UNAVAILABLE);
+    assert_int_equal(call_id(r->charger, "Fill", &fill.base, NULL, BUDGET_MS, &response, &err),
+                     TG_UNAVAILABLE);
     rpc_server_close(r->bridge.server);
     EVENTUALLY(!rpc_client_ready(r->ks->bridge));
     assert_null(key_store_not_serving(r->ks)); /* keys can be spent all the same */
@@ -132,12 +133,13 @@ static void without_audit_no_keys_are_given_out(void **state)
     add_shield_of(r, "s1", "");
     Tg__FillRequest fill = fill_request("s1", "alice", 1);
     audit_set(r, AUDIT_REFUSES);
-    assert_int_equal(call_id(r->charger, "Fill", &fill.base, NULL, 1500, &response, &err), TG_ABORTED);
+    assert_int_equal(call_id(r->charger, "Fill", &fill.base, NULL, 4000, &response, &err), TG_ABORTED);
     audit_set(r, AUDIT_TAKES);
     wait_event(r, "keys.made", true);
     audit_down(r);
     unsigned logins = r->bridge.logins;
-    assert_int_equal(call_id(r->charger, "Fill", &fill.base, NULL, 1000, &response, &err), TG_UNAVAILABLE);
+    assert_int_equal(call_id(r->charger, "Fill", &fill.base, NULL, BUDGET_MS, &response, &err),
+                     TG_UNAVAILABLE);
     assert_int_equal(r->bridge.logins, logins); /* a one-time password is not wasted on it */
     audit_up(r);
 }

@@ -114,7 +114,7 @@ static void a_change_that_cannot_be_audited_is_not_made(void **state)
     Tg__ShieldAddRequest shield = TG__SHIELD_ADD_REQUEST__INIT;
     shield.shield_id = pb_string("s1");
     audit_down(r);
-    assert_int_equal(call_id(r->admin, "ShieldAdd", &shield.base, NULL, 1000, &response, &err),
+    assert_int_equal(call_id(r->admin, "ShieldAdd", &shield.base, NULL, BUDGET_MS, &response, &err),
                      TG_UNAVAILABLE);
     audit_up(r);
     EVENTUALLY(key_store_not_serving(r->ks) == NULL);

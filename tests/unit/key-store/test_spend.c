@@ -271,7 +271,8 @@ static void without_audit_nothing_is_done(void **state)
     Tg__SpendRequest spend = spend_request(filled->entries[0]);
     audit_down(r);
     assert_string_equal(key_store_not_serving(r->ks), "the audit service cannot be reached");
-    assert_int_equal(call_id(r->resolver, "Spend", &spend.base, NULL, 1000, &response, &err), TG_UNAVAILABLE);
+    assert_int_equal(call_id(r->resolver, "Spend", &spend.base, NULL, BUDGET_MS, &response, &err),
+                     TG_UNAVAILABLE);
     audit_up(r);
     EVENTUALLY(key_store_not_serving(r->ks) == NULL);
     spend_ok(r, filled->entries[0]); /* the ticket is as good as before */
@@ -288,7 +289,7 @@ static void no_key_leaves_when_the_audit_log_refuses(void **state)
     Tg__FillResponse *filled = fill_s1(r, 1);
     Tg__SpendRequest spend = spend_request(filled->entries[0]);
     audit_set(r, AUDIT_REFUSES);
-    assert_int_not_equal(call_id(r->resolver, "Spend", &spend.base, id, 1500, &response, &err), TG_OK);
+    assert_int_not_equal(call_id(r->resolver, "Spend", &spend.base, id, 3000, &response, &err), TG_OK);
     assert_null(response);
     assert_false(find_event(r, "key.spent", false, &event));
     audit_set(r, AUDIT_TAKES);
@@ -392,7 +393,8 @@ static void a_full_disk_refuses_changes_nothing_and_is_survived(void **state)
     Tg__FillResponse *filled = fill_s1(r, 1);
     Tg__SpendRequest spend = spend_request(filled->entries[0]);
     limit_file_size(1);
-    assert_int_equal(call_id(r->resolver, "Spend", &spend.base, NULL, 2000, &response, &err), TG_UNAVAILABLE);
+    assert_int_equal(call_id(r->resolver, "Spend", &spend.base, NULL, BUDGET_MS, &response, &err),
+                     TG_UNAVAILABLE);
     assert_string_equal(key_store_not_serving(r->ks), "the key database cannot be written");
     limit_file_size(RLIM_INFINITY);
     EVENTUALLY(key_store_not_serving(r->ks) == NULL); /* without anyone calling */

@@ -41,7 +41,8 @@ struct rig {
     enum tg_code verdict; /* of the key store */
     unsigned spends, refusals;
     struct spend_seen spend;
-    char reason[256], source[64];
+    bool expiry_reported;
+    char source[64];
 };
 
 static _Atomic uint64_t now_s;
@@ -59,7 +60,7 @@ static void handle_append(struct rpc_call *call, const ProtobufCMessage *message
     for (size_t i = 0; i < request->n_events; i++) {
         const Tg__Event *event = request->events[i];
         r->refusals += strcmp(event->event, "ticket.refused") == 0;
-        snprintf(r->reason, sizeof r->reason, "%s", event->reason);
+        r->expiry_reported = r->expiry_reported || strstr(event->reason, "expired") != NULL;
         snprintf(r->source, sizeof r->source, "%s", event->source);
     }
     pthread_mutex_unlock(&r->lock);
@@ -301,7 +302,7 @@ static void bad_tickets_never_reach_the_key_store(void **state)
     EVENTUALLY(counted(r, &r->refusals) == 3 + TICKET_LEN / 8 + 2);
     assert_int_equal(counted(r, &r->spends), 0);
     assert_string_equal(r->source, "192.0.2.1:4711");
-    assert_non_null(strstr(r->reason, "expired"));
+    assert_true(r->expiry_reported);
 }
 
 static void names_are_checked_before_they_are_passed_on(void **state)
