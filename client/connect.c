@@ -24,12 +24,6 @@ static enum tg_code ask_user(void *arg, const char *question, bool echo, struct 
     return terminal_ask(question, echo, answer, err);
 }
 
-/* A secret that could not be read: at the terminal the user gave up, or there is none. */
-static enum client_exit exit_for_secret(enum tg_code code)
-{
-    return code == TG_CANCELLED || code == TG_UNAVAILABLE ? EXIT_USAGE : exit_for_file(code);
-}
-
 static enum client_exit count_keys(struct connection *c, struct tg_error *err)
 {
     struct shield_status status;

@@ -140,3 +140,8 @@ enum client_exit exit_for_file(enum tg_code code)
         return EXIT_IO;
     }
 }
+
+enum client_exit exit_for_secret(enum tg_code code)
+{
+    return code == TG_CANCELLED || code == TG_UNAVAILABLE ? EXIT_USAGE : exit_for_file(code);
+}

@@ -54,5 +54,7 @@ enum client_exit exit_for_bye(unsigned code);
 enum client_exit exit_for_shield(enum tg_code code);
 /* What a file or descriptor that could not be read as it should means. */
 enum client_exit exit_for_file(enum tg_code code);
+/* The same for a password or PIN: at the terminal the user gave up, or there is no terminal. */
+enum client_exit exit_for_secret(enum tg_code code);
 
 #endif

@@ -60,7 +60,7 @@ static enum client_exit show(const struct shield_options *options, struct tg_err
     TG_CLEANUP(secret_cleanup) struct secret *pin = NULL;
     enum tg_code code = secret_source_read(&options->pin, "PIN", "PIN of the shield", &pin, err);
     if (code != TG_OK)
-        return code == TG_CANCELLED || code == TG_UNAVAILABLE ? EXIT_USAGE : exit_for_file(code);
+        return exit_for_secret(code);
     struct shield *shield = NULL;
     struct shield_status status;
     code = shield_file_open(options->shield, pin, &shield, err);

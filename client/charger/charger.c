@@ -63,11 +63,6 @@ static void progress(void *arg, uint32_t filled, uint32_t count)
     SAY(&c->say, LOG_INFO, "fill.progress", text, LOG_NUMBER("filled", filled), LOG_NUMBER("count", count));
 }
 
-static enum client_exit exit_for_secret(enum tg_code code)
-{
-    return code == TG_CANCELLED || code == TG_UNAVAILABLE ? EXIT_USAGE : exit_for_file(code);
-}
-
 /* A shield that is there already asks for its PIN, a new one for a new PIN. */
 static enum client_exit read_secrets(struct charger *c, struct tg_error *err)
 {
