@@ -87,7 +87,15 @@ static void leaving_before_the_verdict_is_recorded(void **state)
     assert_string_equal(event.user, "alice");
     assert_int_equal(event.ticket_len, TICKET_LEN);
     assert_non_null(strstr(event.reason, "went away"));
-    scripted_close(fixture_client(f, SCRIPTED_TLS, NULL)); /* a stranger: no event */
+}
+
+static void strangers_who_leave_are_not_recorded(void **state)
+{
+    struct fixture *f = *state;
+    scripted_close(fixture_client(f, SCRIPTED_IDENTITY, NULL));
+    assert_true(admission_wait_empty(f->gateway->admission, 30000));
+    expect_login(f);
+    fixture_event(f, "session.ended", 1); /* takes the same way as an event of his would, and after it */
     assert_int_equal(fixture_event_count(f, "handshake.refused"), 0);
 }
 
@@ -218,6 +226,7 @@ int main(void)
         TEST(answers_for_clients_that_are_gone),
         cmocka_unit_test(answers_for_clients_that_are_gone_reach_nobody_else),
         TEST(leaving_before_the_verdict_is_recorded),
+        TEST(strangers_who_leave_are_not_recorded),
         TEST(leaving_before_the_welcome_ends_the_session),
         TEST(impatient_client),
         TEST(failing_bridge),

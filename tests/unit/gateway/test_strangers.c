@@ -12,11 +12,21 @@
 #include <unistd.h>
 
 #include "services/gateway/admission.h"
+#include "services/gateway/terms.h"
 #include "tests/unit/gateway/fixture.h"
 
 static void expect_login(struct fixture *f)
 {
     scripted_close(fixture_client(f, SCRIPTED_WELCOME, NULL));
+}
+
+/* What the first TLS read ahead would be lost to the channel that follows it (docs/protocol.md). */
+static void the_first_tls_does_not_read_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct terms *terms = gateway_terms(f->gateway);
+    assert_int_equal(SSL_CTX_get_read_ahead(terms->tls), 0);
+    terms_release(terms);
 }
 
 static void garbage_before_tls(void **state)
@@ -222,6 +232,7 @@ static void sessions_are_not_half_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_first_tls_does_not_read_ahead),
         TEST(garbage_before_tls),
         TEST(garbage_below_tls),
         TEST(garbage_within_tls),

@@ -31,6 +31,7 @@ struct fake_audit {
     struct rpc_server *server;
     pthread_mutex_t lock;
     enum audit_mode mode;
+    uint32_t budget_ms; /* what the newest report left us */
     struct event events[EVENTS_MAX];
     size_t count;
     struct rpc_call *held[HELD_MAX];
@@ -74,6 +75,7 @@ static inline void handle_append(struct rpc_call *call, const ProtobufCMessage *
     const Tg__AppendRequest *request = (const Tg__AppendRequest *)message;
     pthread_mutex_lock(&audit->lock);
     enum audit_mode mode = audit->mode;
+    audit->budget_ms = rpc_call_remaining_ms(call);
     for (size_t i = 0; i < request->n_events && mode != AUDIT_REFUSES; i++)
         keep_event(audit, request->events[i]);
     if (mode == AUDIT_HOLDS)

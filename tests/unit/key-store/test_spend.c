@@ -304,6 +304,24 @@ static void no_key_leaves_when_the_audit_log_refuses(void **state)
     rpc_free_response(&filled->base);
 }
 
+/* Else who waits for a late audit log would run out of time first, and never hear what he waited for. */
+static void some_of_the_callers_time_is_kept_for_the_answer(void **state)
+{
+    enum { CALLER_MS = 8000 };
+    struct rig *r = *state;
+    ProtobufCMessage *response = NULL;
+    struct tg_error err;
+    Tg__FillResponse *filled = fill_s1(r, 1);
+    Tg__SpendRequest spend = spend_request(filled->entries[0]);
+    must(call_id(r->resolver, "Spend", &spend.base, NULL, CALLER_MS, &response, &err), &err);
+    pthread_mutex_lock(&r->audit.lock);
+    uint32_t budget_ms = r->audit.budget_ms;
+    pthread_mutex_unlock(&r->audit.lock);
+    assert_in_range(budget_ms, 1, CALLER_MS - CALLER_MS / 8);
+    rpc_free_response(response);
+    rpc_free_response(&filled->base);
+}
+
 static void the_answer_waits_for_the_audit_log(void **state)
 {
     struct rig *r = *state;
@@ -418,6 +436,7 @@ int main(void)
         RIG_TEST(of_32_racing_for_one_ticket_one_wins),
         RIG_TEST(without_audit_nothing_is_done),
         RIG_TEST(no_key_leaves_when_the_audit_log_refuses),
+        RIG_TEST(some_of_the_callers_time_is_kept_for_the_answer),
         RIG_TEST(the_answer_waits_for_the_audit_log),
         RIG_TEST(the_quantum_key_is_on_disk_at_no_time_and_its_wrapping_only_before),
         RIG_TEST(a_full_disk_refuses_changes_nothing_and_is_survived),
