@@ -59,7 +59,8 @@ sh "$here/pki.sh" "$dir"
 
 # ---- ports: below the ephemeral range, so that no outgoing connection takes one between now and the start ----
 
-# Reservations of instances that still exist; a symbolic link is made by one process alone.
+# Reservations of instances that still exist; a symbolic link is made by one process alone. (-n: a link to a directory is
+# there already, not a place to put another one into.)
 reserved=${TMPDIR:-/tmp}/ticketgate-ports.$(id -u)
 mkdir -p "$reserved"
 
@@ -75,7 +76,7 @@ free_port() {
         if [ -L "$reserved/$port" ] && [ ! -d "$reserved/$port" ]; then
             rm -f "$reserved/$port"
         fi
-        if ! in_use "$port" && ln -s "$dir" "$reserved/$port" 2>/dev/null; then
+        if ! in_use "$port" && ln -sn "$dir" "$reserved/$port" 2>/dev/null; then
             echo "$port"
             return 0
         fi
