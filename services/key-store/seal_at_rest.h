@@ -35,7 +35,7 @@ struct at_rest {
 };
 
 /* Whose key: a row moved to another id does not open. */
-enum at_rest_kind { AT_REST_QUANTUM_KEY = 1, AT_REST_QKUD_KEY = 2 };
+enum at_rest_kind { AT_REST_QUANTUM_KEY = 1, AT_REST_QKUD_KEY = 2, AT_REST_SAE_KEY = 3 };
 struct at_rest_name {
     enum at_rest_kind kind;
     const void *id;

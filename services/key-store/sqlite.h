@@ -65,8 +65,8 @@ void sql_destroyed(struct sqlite *s);
 
 /* Checks that this database is ours, whole, and of a version we know. Reads only. */
 enum tg_code sqlite_schema_check(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
-/* Makes the schema in an empty database. */
-enum tg_code sqlite_schema_make(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
+/* Brings an empty or older database to the version of this program. In a transaction. */
+enum tg_code sqlite_schema_migrate(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
 
 /* ---- store_sqlite.c ---- */
 
@@ -114,5 +114,20 @@ enum tg_code sqlite_key_answer(struct store *s, const struct store_key *key, uin
 enum tg_code sqlite_key_revoke(struct store *s, const struct store_key *key, struct tg_error *err);
 enum tg_code sqlite_key_list(struct store *s, const struct store_key_filter *filter, size_t limit,
                              store_each_key *each, void *arg, struct tg_error *err);
+/* sqlite_sae.c */
+enum tg_code sqlite_sae_key_add(struct store *s, const struct store_sae_key *keys, size_t count,
+                                struct tg_error *err);
+enum tg_code sqlite_sae_key_take(struct store *s, const uint8_t key_id[TICKET_KEY_ID_LEN], const char *master,
+                                 const char *slave, struct store_sae_key *out, struct tg_error *err);
+enum tg_code sqlite_sae_key_count(struct store *s, const char *master, const char *slave, uint64_t *count,
+                                  struct tg_error *err);
+enum tg_code sqlite_sae_key_upkeep(struct sqlite *s, uint64_t now_s, bool *more, struct tg_error *err);
+/* sqlite_rewrap.c */
+enum tg_code sqlite_rewrap_list(struct store *s, uint32_t kek, size_t limit, store_each_at_rest *each,
+                                void *arg, struct tg_error *err);
+enum tg_code sqlite_rewrap_set(struct store *s, enum at_rest_kind kind, const void *id, size_t id_len,
+                               const struct at_rest *before, const struct at_rest *after,
+                               struct tg_error *err);
+enum tg_code sqlite_kek_rows(struct store *s, uint32_t kek, uint64_t *rows, struct tg_error *err);
 
 #endif

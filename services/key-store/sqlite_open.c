@@ -62,7 +62,7 @@ static enum tg_code in_transaction(struct sqlite *s, enum tg_code (*work)(struct
                                    struct tg_error *err)
 {
     TG_TRY(sqlite_ops.begin(&s->base, err));
-    enum tg_code code = work != NULL ? work(s, err) : TG_OK;
+    enum tg_code code = work(s, err);
     if (code == TG_OK)
         return sqlite_ops.commit(&s->base, err);
     sqlite_ops.rollback(&s->base);
@@ -89,7 +89,7 @@ static enum tg_code open_existing(struct sqlite *s, struct tg_error *err)
     TG_TRY(look_only(s, err));
     TG_TRY(sqlite_schema_check(s, err));
     TG_TRY(settle(s, err));
-    return in_transaction(s, NULL, err);
+    return in_transaction(s, sqlite_schema_migrate, err);
 }
 
 static enum tg_code fill_new(const char *path, struct tg_error *err)
@@ -100,7 +100,7 @@ static enum tg_code fill_new(const char *path, struct tg_error *err)
     if (code == TG_OK)
         code = settle(s, err);
     if (code == TG_OK)
-        code = in_transaction(s, sqlite_schema_make, err);
+        code = in_transaction(s, sqlite_schema_migrate, err);
     sqlite_close(s); /* moves everything from the log to the file */
     return code;
 }

@@ -1,8 +1,9 @@
+#include <stdio.h>
+
 #include "sqlite.h"
 
 /* "TGKS": says whose database this is, whatever its name. */
 #define APPLICATION_ID 0x54474b53
-#define SCHEMA_VERSION 1
 #define TEXT_OF(number) TEXT_OF_(number)
 #define TEXT_OF_(number) #number
 
@@ -10,7 +11,7 @@
  * revoked or expired, and the CHECK holds every path to that. Keys of one fill lie together, as they are
  * later spent, so a spend changes few pages. The counters are kept by triggers, so that no path forgets them.
  */
-static const char schema[] =
+static const char version_1[] =
     "CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE qkuds ("
     " seq INTEGER PRIMARY KEY,"
@@ -77,8 +78,27 @@ static const char schema[] =
     "  ready = ready - (old.state = 1) + (new.state = 1), spent = spent + (new.state = 2) - (old.state = 2)"
     " WHERE seq = new.shield;"
     " END;"
-    "PRAGMA application_id = " TEXT_OF(APPLICATION_ID) ";"
-                                                       "PRAGMA user_version = " TEXT_OF(SCHEMA_VERSION) ";";
+    "PRAGMA application_id = " TEXT_OF(APPLICATION_ID) ";";
+
+/* Rotation finds what lies under an old KEK; keys that a master SAE has and its slave has not taken. */
+static const char version_2[] = "CREATE INDEX keys_of_kek ON keys (kek) WHERE kek IS NOT NULL;"
+                                "CREATE TABLE sae_keys ("
+                                " seq INTEGER PRIMARY KEY,"
+                                " key_id BLOB NOT NULL UNIQUE CHECK (length(key_id) = 16),"
+                                " master TEXT NOT NULL CHECK (length(master) BETWEEN 1 AND 64),"
+                                " slave TEXT NOT NULL CHECK (length(slave) BETWEEN 1 AND 64),"
+                                " bits INTEGER NOT NULL CHECK (bits BETWEEN 64 AND 256 AND bits % 8 = 0),"
+                                " created_s INTEGER NOT NULL,"
+                                " expires_s INTEGER NOT NULL,"
+                                " kek INTEGER NOT NULL, wrapped BLOB NOT NULL, sealed BLOB NOT NULL"
+                                ") STRICT;"
+                                "CREATE INDEX sae_keys_of_pair ON sae_keys (master, slave);"
+                                "CREATE INDEX sae_keys_by_expiry ON sae_keys (expires_s);"
+                                "CREATE INDEX sae_keys_of_kek ON sae_keys (kek);";
+
+/* What leads from each version to the next; what has been released is never edited. */
+static const char *const steps[] = {version_1, version_2};
+enum { SCHEMA_VERSION = sizeof steps / sizeof *steps };
 
 static enum tg_code check_pages(struct sqlite *s, struct tg_error *err)
 {
@@ -109,12 +129,20 @@ enum tg_code sqlite_schema_check(struct sqlite *s, struct tg_error *err)
         version <= SCHEMA_VERSION, err, TG_FAILED_PRECONDITION,
         "%s is of version %lld, this program knows up to %d: run a newer key store, nothing was changed",
         s->path, (long long)version, SCHEMA_VERSION);
-    TG_ENSURE(version == SCHEMA_VERSION, err, TG_DATA_LOSS, "%s says it is of version %lld, which never was",
-              s->path, (long long)version);
+    TG_ENSURE(version >= 1, err, TG_DATA_LOSS, "%s says it is of version %lld, which never was", s->path,
+              (long long)version);
     return check_pages(s, err);
 }
 
-enum tg_code sqlite_schema_make(struct sqlite *s, struct tg_error *err)
+enum tg_code sqlite_schema_migrate(struct sqlite *s, struct tg_error *err)
 {
-    return sql_exec(s, schema, err);
+    int64_t version = 0;
+    char set[48];
+    TG_TRY(sql_number(s, "PRAGMA user_version", &version, err));
+    if (version == SCHEMA_VERSION)
+        return TG_OK;
+    for (; version < SCHEMA_VERSION; version++)
+        TG_TRY(sql_exec(s, steps[version], err));
+    snprintf(set, sizeof set, "PRAGMA user_version = %d", SCHEMA_VERSION);
+    return sql_exec(s, set, err);
 }

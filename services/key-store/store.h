@@ -77,6 +77,25 @@ struct store_fill {
     bool shield_revoked;
 };
 
+/* A key that two secure application entities (ETSI GS QKD 014) share: the master has it, the slave has not
+ * yet taken it. */
+struct store_sae_key {
+    uint8_t key_id[TICKET_KEY_ID_LEN];
+    char master[NAME_ID_MAX + 1];
+    char slave[NAME_ID_MAX + 1];
+    uint32_t bits; /* 64 to 256, a multiple of 8 */
+    uint64_t created_s, expires_s;
+    struct at_rest key;
+};
+
+/* One key at rest, whatever it is for: what rotation of KEKs needs to know. */
+struct store_at_rest {
+    enum at_rest_kind kind;
+    uint8_t id[AT_REST_ID_MAX];
+    size_t id_len;
+    struct at_rest key;
+};
+
 struct store_spend {
     uint64_t now_s;
     const char *qkud_id;
@@ -101,6 +120,7 @@ struct store;
 typedef void store_each_qkud(void *arg, const struct store_qkud *qkud);
 typedef void store_each_shield(void *arg, const struct store_shield *shield);
 typedef void store_each_key(void *arg, const struct store_key *key);
+typedef void store_each_at_rest(void *arg, const struct store_at_rest *row);
 
 struct store_ops {
     /* One transaction; commit is durable on return. When commit fails the transaction has been rolled back.
@@ -162,6 +182,28 @@ struct store_ops {
     /* NOT_FOUND: after_key_id is no key of this store. Rows come without key and owner. */
     enum tg_code (*key_list)(struct store *s, const struct store_key_filter *filter, size_t limit,
                              store_each_key *each, void *arg, struct tg_error *err);
+
+    /* Again, with the same key ids: OK, and nothing is added. */
+    enum tg_code (*sae_key_add)(struct store *s, const struct store_sae_key *keys, size_t count,
+                                struct tg_error *err);
+    /* Finds the key and destroys its row. NOT_FOUND: taken before, or another pair's. An expired one is found
+     * until upkeep comes: the caller looks at expires_s. */
+    enum tg_code (*sae_key_take)(struct store *s, const uint8_t key_id[TICKET_KEY_ID_LEN], const char *master,
+                                 const char *slave, struct store_sae_key *out, struct tg_error *err);
+    /* How many the slave has not taken yet. */
+    enum tg_code (*sae_key_count)(struct store *s, const char *master, const char *slave, uint64_t *count,
+                                  struct tg_error *err);
+
+    /* At most `limit` keys at rest of all kinds that lie under another KEK than `kek`, in no order. */
+    enum tg_code (*rewrap_list)(struct store *s, uint32_t kek, size_t limit, store_each_at_rest *each,
+                                void *arg, struct tg_error *err);
+    /* Puts `after`'s KEK and wrapped data key in the place of `before`'s, which are destroyed. ABORTED: it
+     * is not `before` any more (spent, revoked, taken or wrapped by someone else). */
+    enum tg_code (*rewrap_set)(struct store *s, enum at_rest_kind kind, const void *id, size_t id_len,
+                               const struct at_rest *before, const struct at_rest *after,
+                               struct tg_error *err);
+    /* How many keys at rest of all kinds lie under `kek`. */
+    enum tg_code (*kek_rows)(struct store *s, uint32_t kek, uint64_t *rows, struct tg_error *err);
 
     /* Forgets what has had its time: answers, keys past their expiry, fills that were never confirmed. A
      * bounded piece of work; *more says whether some is left for the next call. */

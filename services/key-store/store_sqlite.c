@@ -145,5 +145,11 @@ const struct store_ops sqlite_ops = {
     .key_answer = sqlite_key_answer,
     .key_revoke = sqlite_key_revoke,
     .key_list = sqlite_key_list,
+    .sae_key_add = sqlite_sae_key_add,
+    .sae_key_take = sqlite_sae_key_take,
+    .sae_key_count = sqlite_sae_key_count,
+    .rewrap_list = sqlite_rewrap_list,
+    .rewrap_set = sqlite_rewrap_set,
+    .kek_rows = sqlite_kek_rows,
     .upkeep = sqlite_upkeep,
 };

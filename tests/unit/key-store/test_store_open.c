@@ -104,13 +104,69 @@ static void an_empty_file_is_damage_and_no_first_start(void **state)
     scratch_close(&s);
 }
 
+/* What the second version added goes, and what is left is the first one. */
+static const char back_to_1[] = "DROP INDEX keys_of_kek; DROP TABLE sae_keys; PRAGMA user_version = 1;";
+
+static void an_older_version_is_brought_forward(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct tg_error err;
+    uint64_t rows = 0;
+    make(&s);
+    tamper(&s, back_to_1);
+    for (int i = 0; i < 2; i++) { /* the second time it is of the newest version already */
+        struct store *store = open_store(&s);
+        begin(store);
+        must(store->ops->kek_rows(store, 1, &rows, &err), &err);
+        assert_int_equal(rows, 200);
+        must(store->ops->sae_key_count(store, "a", "b", &rows, &err), &err);
+        assert_int_equal(rows, 0);
+        commit(store);
+        store->ops->close(store);
+    }
+    scratch_close(&s);
+}
+
+static void an_older_version_that_is_damaged_is_not_brought_forward(void **state)
+{
+    (void)state;
+    struct scratch s;
+    uint8_t noise[512];
+    struct stat st;
+    make(&s);
+    tamper(&s, back_to_1);
+    random_bytes(noise, sizeof noise);
+    assert_int_equal(stat(s.database, &st), 0);
+    overwrite(&s, st.st_size - 4096, noise, sizeof noise);
+    refused(&s, TG_DATA_LOSS, "damaged");
+    scratch_close(&s);
+}
+
+/* A step that fails half way: all of it is undone. */
+static void an_older_version_stays_whole_when_it_cannot_be_brought_forward(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct tg_error err;
+    struct store *store = NULL;
+    make(&s);
+    tamper(&s, back_to_1);
+    tamper(&s, "CREATE TABLE sae_keys (x)");
+    assert_int_equal(store_sqlite_open(s.database, &store, &err), TG_INTERNAL);
+    tamper(&s, "CREATE INDEX keys_of_kek ON keys (kek); DROP INDEX keys_of_kek; DROP TABLE sae_keys;");
+    store = open_store(&s);
+    store->ops->close(store);
+    scratch_close(&s);
+}
+
 static void a_newer_version_is_refused(void **state)
 {
     (void)state;
     struct scratch s;
     make(&s);
-    tamper(&s, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 2");
-    refused(&s, TG_FAILED_PRECONDITION, "version 2");
+    tamper(&s, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 3");
+    refused(&s, TG_FAILED_PRECONDITION, "version 3");
     tamper(&s, "PRAGMA user_version = 0");
     refused(&s, TG_DATA_LOSS, "version 0");
     scratch_close(&s);
@@ -127,12 +183,12 @@ static void a_newer_version_with_a_log_is_left_as_it_is(void **state)
     if (newer == 0) {
         sqlite3 *db = NULL;
         bool done = sqlite3_open(s.database, &db) == SQLITE_OK &&
-                    sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL) == SQLITE_OK;
+                    sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL) == SQLITE_OK;
         _exit(done ? 0 : 1);
     }
     waitpid(newer, &status, 0);
     assert_int_equal(status, 0);
-    refused(&s, TG_FAILED_PRECONDITION, "version 2");
+    refused(&s, TG_FAILED_PRECONDITION, "version 3");
     scratch_close(&s);
 }
 
@@ -248,6 +304,9 @@ int main(void)
         cmocka_unit_test(a_page_gone_bad_is_noticed_at_the_start),
         cmocka_unit_test(a_file_cut_off_is_noticed_at_the_start),
         cmocka_unit_test(an_empty_file_is_damage_and_no_first_start),
+        cmocka_unit_test(an_older_version_is_brought_forward),
+        cmocka_unit_test(an_older_version_that_is_damaged_is_not_brought_forward),
+        cmocka_unit_test(an_older_version_stays_whole_when_it_cannot_be_brought_forward),
         cmocka_unit_test(a_newer_version_is_refused),
         cmocka_unit_test(a_newer_version_with_a_log_is_left_as_it_is),
         cmocka_unit_test(another_programs_database_is_refused),
