@@ -193,9 +193,9 @@ static void damaged_and_newer_databases_are_refused(void **state)
     struct process p = start_ready(r);
     assert_int_equal(end(&p, SIGTERM), 0);
     assert_int_equal(sqlite3_open(r->scratch.database, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    does_not_start(r, r->scratch.database, "version 2");
+    does_not_start(r, r->scratch.database, "version 3");
     assert_int_equal(truncate(r->scratch.database, 8192), 0);
     does_not_start(r, r->scratch.database, "damaged");
 }
