@@ -8,7 +8,7 @@
 #include "common/error.h"
 #include "common/trace.h"
 
-static const char seq_key[] = "{\"seq\":";
+static const char seq_key[] = "{\"metadata\":{\"sequence\":";
 static const char prev_key[] = ",\"prev\":\"";
 static const char line_end[] = "\"}";
 
@@ -27,7 +27,8 @@ void chain_hash(const char *line, size_t len, uint8_t hash[CHAIN_HASH_LEN])
 
 size_t chain_line_encode(struct chain_head *head, const char *body, size_t body_len, char *out)
 {
-    TG_INVARIANT(body_len > 0 && body_len <= CHAIN_BODY_MAX);
+    TG_INVARIANT(body_len > 0 && body_len <= CHAIN_BODY_MAX && body[body_len - 1] == '}');
+    body_len--; /* prev goes before that brace */
     int start = sprintf(out, "%s%" PRIu64 ",", seq_key, head->next);
     char *at = out + start;
     memcpy(at, body, body_len);

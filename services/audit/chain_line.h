@@ -1,6 +1,7 @@
 /* One line of the hash-chained log:
  *
- *   {"seq":17,<members of the entry>,"prev":"<hex of SHA-256 over the previous line, without its line feed>"}
+ *   {"metadata":{"sequence":17,<the entry, up to its last brace>,"prev":"<hex of SHA-256 over the previous
+ *   line, without its line feed>"}
  *
  * The first line of all has 64 zeros for prev. */
 #ifndef TG_AUDIT_CHAIN_LINE_H
@@ -13,8 +14,8 @@
 enum chain_line_sizes {
     CHAIN_HASH_LEN = 32,
     CHAIN_HEX_LEN = 64,
-    CHAIN_LINE_MAX = 65536,                    /* longer ones are never written, and end a scan */
-    CHAIN_LINE_OVERHEAD = 7 + 20 + 1 + 74 + 2, /* {"seq":…, and ,"prev":"…"} and line feed */
+    CHAIN_LINE_MAX = 65536,                     /* longer ones are never written, and end a scan */
+    CHAIN_LINE_OVERHEAD = 24 + 20 + 1 + 74 + 2, /* {"metadata":{"sequence":…, and ,"prev":"…"} */
     CHAIN_BODY_MAX = CHAIN_LINE_MAX - CHAIN_LINE_OVERHEAD
 };
 

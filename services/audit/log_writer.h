@@ -13,7 +13,8 @@
 
 struct log_writer;
 
-/* The members of one JSON object without the braces; the log adds its own. Borrowed during append. */
+/* One entry is the line {"metadata":{"sequence":N, and then `body`: more members of the metadata object, its
+ * end, all other members, and the brace that ends the line. Borrowed during append. */
 struct log_entry {
     char *body;
     size_t len;

@@ -135,9 +135,9 @@ enum tg_code record_encode(const Tg__Event *event, const struct secret *ticket_k
         text = json_dumps(record, JSON_COMPACT);
     json_decref(record);
     TG_ENSURE(text != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for an audit event");
-    *len = strlen(text) - 2; /* the braces are the log's */
-    memmove(text, text + 1, *len);
-    text[*len] = '\0';
-    *body = text;
+    int made = asprintf(body, "\"product\":{\"name\":\"TicketGate\"}},%s", text + 1);
+    free(text);
+    TG_ENSURE(made > 0, err, TG_RESOURCE_EXHAUSTED, "no memory for an audit event");
+    *len = (size_t)made;
     return TG_OK;
 }

@@ -12,10 +12,10 @@
 
 enum record_limits { RECORD_EVENT_MAX = 64, RECORD_TICKET_MAX = 256, RECORD_KEY_LEN = 32 };
 
-/* *body is the caller's to free(): the members without braces, for log_writer.h. The ticket is replaced by
- * its HMAC-SHA-256 under ticket_key. Values from outside are made one line of harmless UTF-8; one that is too
- * long is cut and ends in "…[+N bytes]". INVALID_ARGUMENT: no event name, or not of [a-z0-9_.-]; ticket too
- * long. Any thread. */
+/* *body is the caller's to free(): the rest of a line after its sequence, for log_writer.h. The ticket is
+ * replaced by its HMAC-SHA-256 under ticket_key. Values from outside are made one line of harmless UTF-8; one
+ * that is too long is cut and ends in "…[+N bytes]". INVALID_ARGUMENT: no event name, or not of [a-z0-9_.-];
+ * ticket too long. Any thread. */
 enum tg_code record_encode(const Tg__Event *event, const struct secret *ticket_key, char **body, size_t *len,
                            struct tg_error *err) TG_MUST_CHECK;
 

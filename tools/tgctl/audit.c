@@ -39,7 +39,7 @@ static void put_for_people(FILE *out, const char *text)
         fprintf(out, "(a line that is not JSON: tgctl audit verify)\n");
         return;
     }
-    put_text(out, line, "seq", 6);
+    put_text(out, json_object_get(line, "metadata"), "sequence", 6);
     put_text(out, line, "time", 27);
     put_text(out, line, "service", 15);
     put_text(out, line, "event", 22);

@@ -59,7 +59,7 @@ static inline struct log_writer *open_log(const char *directory, off_t segment_s
 static inline uint64_t append_one(struct log_writer *log, unsigned n, struct tg_error *err)
 {
     char body[64];
-    snprintf(body, sizeof body, "\"event\":\"test.%u\"", n);
+    snprintf(body, sizeof body, "\"x\":0},\"event\":\"test.%u\"}", n);
     struct log_entry entry = {body, strlen(body)};
     uint64_t first = 0;
     return log->ops->append(log, &entry, 1, &first, err) == TG_OK ? first : 0;

@@ -100,7 +100,7 @@ static void test_changed_line_is_refused(void **state)
 {
     make_log(*state, 10, LARGE);
     int fd = open_segment(*state, 1);
-    overwrite(fd, line_offset(fd, 4) + 9, "\"event\":\"TEST");
+    overwrite(fd, line_offset(fd, 4) + 34, "\"event\":\"TEST");
     off_t len = size_of(fd);
     assert_refused(*state,
                    "line 6 of segment 1 (sequence 6)"); /* the first that does not fit what is before it */
@@ -175,12 +175,12 @@ static void check_torn(const char *directory, const char *end)
 
 static void test_torn_line_is_moved_aside(void **state)
 {
-    check_torn(*state, "{\"seq\":6,\"event\":\"half");
+    check_torn(*state, "{\"metadata\":{\"sequence\":6,\"event\":\"half");
 }
 
 static void test_line_with_wrong_hash_at_the_end_is_moved_aside(void **state)
 {
-    check_torn(*state, "{\"seq\":6,\"event\":\"x\",\"prev\":"
+    check_torn(*state, "{\"metadata\":{\"sequence\":6,\"event\":\"x\",\"prev\":"
                        "\"0000000000000000000000000000000000000000000000000000000000000000\"}\n");
 }
 
@@ -218,7 +218,7 @@ static void test_verify_finds_a_change_in_an_old_segment(void **state)
 {
     make_log(*state, 3000, SMALL);
     int fd = open_segment(*state, 1);
-    overwrite(fd, line_offset(fd, 99) + 12, "EVENT");
+    overwrite(fd, line_offset(fd, 99) + 36, "EVENT");
     close(fd);
     struct log_writer *log = open_log(*state, SMALL);
     uint64_t entries = 0;
@@ -388,7 +388,7 @@ static void test_line_that_is_too_long(void **state)
     struct tg_error err = {0};
     char *body = malloc(CHAIN_BODY_MAX + 1);
     assert_non_null(body);
-    memset(body, 'x', CHAIN_BODY_MAX + 1);
+    memset(body, '}', CHAIN_BODY_MAX + 1);
     struct log_entry entry = {body, CHAIN_BODY_MAX + 1};
     uint64_t first = 0;
     assert_int_equal(log->ops->append(log, &entry, 1, &first, &err), TG_INVALID_ARGUMENT);

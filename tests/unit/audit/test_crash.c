@@ -48,8 +48,8 @@ static void submit(struct committer *committer, uint64_t n)
     *number = n;
     random_bytes(id, sizeof id);
     for (int i = 0; i < 2; i++) {
-        int len =
-            asprintf(&entries[i].body, "\"event\":\"test.%u.%llu\"", child.round, (unsigned long long)n);
+        int len = asprintf(&entries[i].body, "\"x\":0},\"event\":\"test.%u.%llu\"}", child.round,
+                           (unsigned long long)n);
         entries[i].len = (size_t)len;
     }
     committer_submit(committer, id, entries, 2, acknowledged, number);

@@ -26,9 +26,10 @@ static json_t *encoded(const Tg__Event *event)
     struct tg_error err = {0};
     assert_int_equal(record_encode(event, key, &body, &len, &err), TG_OK);
     assert_int_equal(strlen(body), len);
-    char *line = malloc(len + 3);
+    static const char head[] = "{\"metadata\":{\"sequence\":7,";
+    char *line = malloc(len + sizeof head);
     assert_non_null(line);
-    snprintf(line, len + 3, "{%s}", body);
+    snprintf(line, len + sizeof head, "%s%s", head, body);
     json_error_t why;
     json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, &why);
     if (json == NULL)
@@ -140,11 +141,11 @@ static void test_whole_event(void **state)
     char *body = NULL;
     size_t len = 0;
     assert_int_equal(record_encode(&event, key, &body, &len, NULL), TG_OK);
-    assert_string_equal(
-        body, "\"time\":\"2026-11-23T20:14:11.123456Z\",\"class_uid\":4001,\"event\":\"stream.closed\","
-              "\"outcome\":\"success\",\"user\":\"\xe5\xbc\xa0\xe4\xb8\x89\","
-              "\"source\":\"192.0.2.7:40001\",\"target\":\"10.1.2.3:22\",\"bytes_in\":5,"
-              "\"bytes_out\":9223372036854775807");
+    assert_string_equal(body, "\"product\":{\"name\":\"TicketGate\"}},\"time\":\"2026-11-23T20:14:11."
+                              "123456Z\",\"class_uid\":4001,\"event\":\"stream.closed\","
+                              "\"outcome\":\"success\",\"user\":\"\xe5\xbc\xa0\xe4\xb8\x89\","
+                              "\"source\":\"192.0.2.7:40001\",\"target\":\"10.1.2.3:22\",\"bytes_in\":5,"
+                              "\"bytes_out\":9223372036854775807}");
     free(body);
 }
 
