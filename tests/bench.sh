@@ -3,6 +3,7 @@
 #
 #   sh tests/bench.sh login      complete logins: logins_per_s p50_ms p99_ms cpu_ms_per_login
 #   sh tests/bench.sh forward    bytes through one session: up1_mb_s down1_mb_s up8_mb_s down8_mb_s
+#   sh tests/bench.sh spend      durable spends with 64 callers: spends_per_s p50_ms p99_ms; with 1 and 8: ..._1, ..._8
 #
 # BENCH_SECONDS (10) and BENCH_CLIENTS (16) change the load. TG_INSTALL=no leaves the machine's packages alone.
 set -eu
@@ -10,9 +11,9 @@ umask 077
 cd "$(dirname "$0")/.."
 
 case ${1-} in
-login | forward) what=$1 ;;
+login | forward | spend) what=$1 ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac
@@ -98,6 +99,17 @@ bench_forward() {
         done
     done
     echo "${line# }"
+}
+
+bench_spend() {
+    pids=
+    for part in key-store audit; do
+        pids="$pids,$part=$(cat "$dir/run/$part.pid")"
+    done
+    tgctl shield add bench --owner alice >/dev/null
+    "$bin/tg-spend" --resolver "ipc://$dir/run/key-store-resolver.sock" --charger "ipc://$dir/run/key-store-charger.sock" \
+        --qkud "$TG_QKUD_ID" --shield bench --user alice --password-file "$dir/secrets/alice.password" \
+        --scratch "$dir/data/key-store" --pids "${pids#,}" --seconds "$seconds"
 }
 
 "bench_$what"
