@@ -15,8 +15,10 @@ enum tg_code file_read(const char *path, size_t max, char **bytes, size_t *len,
                        struct tg_error *err) TG_MUST_CHECK;
 
 /* Reads a secret of exactly len bytes (len 0: 1 to 4096) from a regular file that group and others can
- * neither read nor write; symbolic links are followed (mounted secrets are links). NOT_FOUND,
- * PERMISSION_DENIED (mode: the text says `chmod 0400`), INVALID_ARGUMENT (length). */
+ * neither read nor write; symbolic links are followed (mounted secrets are links). Without root's rights a
+ * file of root's may be readable by its group, by which we then read it (mounted secrets, systemd
+ * credentials). NOT_FOUND, PERMISSION_DENIED (mode: the text says `chmod 0400`), INVALID_ARGUMENT (length).
+ */
 enum tg_code file_read_secret(const char *path, size_t len, struct secret **out,
                               struct tg_error *err) TG_MUST_CHECK;
 

@@ -27,7 +27,7 @@ enum key_store_limits {
 struct key_store_config {
     struct service_config service;
     char *database;
-    char *kek_file;
+    struct config_list keks; /* struct kek_config */
     char *ticket_key_file;
     char *centre_id;
     int64_t key_lifetime;  /* ms */

@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/trace.h"
 #include "key-store.h"
+#include "notes.h"
 
 #define YEAR_MS (365LL * 24 * 3600 * 1000)
 
@@ -15,10 +16,16 @@ const struct config_row key_store_rows[] = {
      .type = CONFIG_PATH,
      .offset = offsetof(struct key_store_config, database),
      .help = "The SQLite file; made on the first start, in a directory that exists"},
-    {.key = "kek_file",
-     .type = CONFIG_PATH,
-     .offset = offsetof(struct key_store_config, kek_file),
-     .help = "Key-encryption key: 32 raw bytes, mode 0400"},
+    {.key = "keks",
+     .type = CONFIG_TABLES,
+     .offset = offsetof(struct key_store_config, keks),
+     .min = 1,
+     .max = KEKS_MAX,
+     .item_rows = kek_rows,
+     .item_size = sizeof(struct kek_config),
+     .help =
+         "Key-encryption keys; new keys are sealed under the one with the highest id. New ones are taken up "
+         "on SIGHUP"},
     {.key = "ticket_key_file",
      .type = CONFIG_PATH,
      .offset = offsetof(struct key_store_config, ticket_key_file),
@@ -55,38 +62,16 @@ static uint64_t unix_now_s(void)
 
 /* ---- is this database ours? ---- */
 
-/* A fact that must not change: kept at the first start, compared at every other. */
-static enum tg_code check_note(struct store *store, const char *name, const void *value, size_t len,
-                               bool *same, struct tg_error *err)
-{
-    uint8_t kept[STORE_NOTE_MAX];
-    size_t kept_len = 0;
-    enum tg_code code = store->ops->note_find(store, name, kept, &kept_len, err);
-    *same = true;
-    if (code == TG_NOT_FOUND)
-        return store->ops->note_set(store, name, value, len, err);
-    *same = code == TG_OK && kept_len == len && memcmp(kept, value, len) == 0;
-    return code;
-}
-
 static enum tg_code check_notes(struct key_store *ks, const struct key_store_config *config,
                                 struct tg_error *err)
 {
-    uint8_t check[KEK_CHECK_LEN];
-    char note[16];
     bool same;
-    uint32_t kek = keyring_newest(ks->keyring);
-    TG_TRY(keyring_check_value(ks->keyring, kek, check, err));
-    snprintf(note, sizeof note, "kek %u", kek);
-    TG_TRY(check_note(ks->store, note, check, sizeof check, &same, err));
-    TG_ENSURE(same, err, TG_FAILED_PRECONDITION,
-              "%s is not the key under which %s was written: restore the right one", config->kek_file,
-              config->database);
-    TG_TRY(check_note(ks->store, "centre", ks->centre, sizeof ks->centre, &same, err));
+    TG_TRY(note_check(ks->store, "centre", ks->centre, sizeof ks->centre, &same, err));
     TG_ENSURE(same, err, TG_FAILED_PRECONDITION,
               "%s belongs to another centre than %s: correct centre_id or database", config->database,
               config->centre_id);
-    return TG_OK;
+    TG_TRY(notes_check_keks(ks->store, ks->keyring, err));
+    return notes_check_none_missing(ks->store, ks->keyring, err);
 }
 
 static enum tg_code check_ours(struct key_store *ks, const struct key_store_config *config,
@@ -105,7 +90,7 @@ static enum tg_code check_ours(struct key_store *ks, const struct key_store_conf
 
 static enum tg_code acquire(struct key_store *ks, const struct key_store_config *config, struct tg_error *err)
 {
-    TG_TRY(keyring_open(config->kek_file, &ks->keyring, err));
+    TG_TRY(keyring_open(&config->keks, &ks->keyring, err));
     TG_TRY(file_read_secret(config->ticket_key_file, TICKET_KEY_LEN, &ks->ticket_key, err));
     TG_TRY(store_sqlite_open(config->database, &ks->store, err));
     TG_TRY(check_ours(ks, config, err));

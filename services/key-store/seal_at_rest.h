@@ -42,12 +42,17 @@ struct at_rest_name {
     size_t len; /* 1 to AT_REST_ID_MAX */
 };
 
-/* `key`: AT_REST_KEY_LEN bytes. Under the newest KEK. RESOURCE_EXHAUSTED (locked heap full), INTERNAL. Any
- * thread. */
+/* `key`: AT_REST_KEY_LEN bytes. Under the newest KEK. RESOURCE_EXHAUSTED (locked heap full), UNAVAILABLE (the
+ * KEK's token does not answer), INTERNAL. Any thread, as all here. */
 enum tg_code at_rest_seal(const struct keyring *ring, const struct at_rest_name *name, const void *key,
                           struct at_rest *out, struct tg_error *err) TG_MUST_CHECK;
-/* *key is the caller's. DATA_LOSS: altered, of another id, or its KEK is not in the ring. */
+/* *key is the caller's. DATA_LOSS: altered, or of another id. UNAVAILABLE also when its KEK is not in the
+ * ring: another key store on the same database may have it. */
 enum tg_code at_rest_open(const struct keyring *ring, const struct at_rest_name *name,
                           const struct at_rest *in, struct secret **key, struct tg_error *err) TG_MUST_CHECK;
+/* The same key with its data key wrapped anew, under the newest KEK. The key itself is not opened. */
+enum tg_code at_rest_rewrap(const struct keyring *ring, const struct at_rest_name *name,
+                            const struct at_rest *in, struct at_rest *out,
+                            struct tg_error *err) TG_MUST_CHECK;
 
 #endif

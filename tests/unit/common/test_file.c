@@ -129,6 +129,45 @@ static void a_link_is_judged_by_what_it_points_to(void **state)
     assert_int_equal(file_read_secret(in_directory("link"), 16, &s, NULL), TG_OK);
 }
 
+/* As Kubernetes and systemd hand secrets to a process without root's rights. */
+static int read_as_nobody(void *path)
+{
+    enum { NOBODY = 65534 };
+    struct secret *s = NULL;
+    if (setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)
+        return 99;
+    enum tg_code code = file_read_secret(path, 16, &s, NULL);
+    secret_free(s);
+    return (int)code;
+}
+
+static void roots_secret_may_be_our_groups_too(void **state)
+{
+    (void)state;
+    static const struct {
+        uid_t owner;
+        mode_t mode;
+        enum tg_code code;
+    } files[] = {{0, 0440, TG_OK},
+                 {0, 0640, TG_OK},
+                 {0, 0460, TG_PERMISSION_DENIED},
+                 {0, 0444, TG_PERMISSION_DENIED},
+                 {0, 0442, TG_PERMISSION_DENIED},
+                 {65534, 0400, TG_OK},
+                 {65534, 0440, TG_PERMISSION_DENIED}, /* our own: nothing keeps us from closing it */
+                 {0, 0400, TG_PERMISSION_DENIED}};
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(directory, 0711), 0);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const char *path = make_file("key", "0123456789abcdef", 16, 0600);
+        assert_int_equal(chown(path, files[i].owner, 65534), 0);
+        assert_int_equal(chmod(path, files[i].mode), 0);
+        assert_int_equal(forked(read_as_nobody, path_text), files[i].code);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 static void a_secret_of_another_length_is_refused(void **state)
 {
     (void)state;
@@ -360,6 +399,7 @@ int main(void)
         FILE_TEST(secrets_that_others_can_reach_are_refused),
         FILE_TEST(what_is_no_regular_file_is_refused),
         FILE_TEST(a_link_is_judged_by_what_it_points_to),
+        FILE_TEST(roots_secret_may_be_our_groups_too),
         FILE_TEST(a_secret_of_another_length_is_refused),
         FILE_TEST(a_good_secret_is_read_to_the_byte),
         FILE_TEST(a_line_that_is_no_password_is_refused),

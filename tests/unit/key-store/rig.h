@@ -194,10 +194,11 @@ static inline void key_store_up(struct rig *r)
     char audit[128];
     char bridge[128];
     char centre[] = "CENTRE01";
+    struct kek_config kek = {.id = 1, .file = r->scratch.kek};
     char *audit_endpoint = rig_address(r, "audit", audit);
     char *bridge_endpoint = rig_address(r, "bridge", bridge);
     struct key_store_config config = {.database = r->scratch.database,
-                                      .kek_file = r->scratch.kek,
+                                      .keks = {&kek, 1},
                                       .ticket_key_file = r->scratch.ticket_key,
                                       .centre_id = centre,
                                       .key_lifetime = 100000 * 1000,

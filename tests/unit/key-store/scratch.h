@@ -50,6 +50,16 @@ static inline void write_key(const char *path)
     must(file_write_new(path, key, sizeof key, &err), &err);
 }
 
+/* A ring of one KEK, 1, in this file. */
+static inline struct keyring *ring_of(char *file)
+{
+    struct kek_config kek = {.id = 1, .file = file};
+    struct keyring *ring = NULL;
+    struct tg_error err;
+    must(keyring_open(&(struct config_list){&kek, 1}, &ring, &err), &err);
+    return ring;
+}
+
 static inline void scratch_open(struct scratch *s)
 {
     quiet();

@@ -1,166 +1,8 @@
 /* tg-key-store itself: what it refuses to start with, and that kill -9 loses no acknowledged spend and spends
  * nothing twice. */
-#include "rig.h"
+#include "process.h"
 
-#include <libgen.h>
-#include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sqlite3.h>
-#include <sys/wait.h>
-
-enum { OUTPUT_MAX = 16384 };
-
-struct process {
-    pid_t pid;
-    int out; /* its stdout and stderr */
-};
-
-static void write_text(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-static void write_config(const struct rig *r, const char *centre)
-{
-    char path[128];
-    char text[2048];
-    const char *dir = r->scratch.dir;
-    snprintf(path, sizeof path, "%s/key-store.yaml", dir);
-    snprintf(text, sizeof text,
-             "listeners:\n"
-             "  - {address: \"ipc://%s/resolver\", role: resolver}\n"
-             "  - {address: \"ipc://%s/charger\", role: charger}\n"
-             "  - {address: \"ipc://%s/operator\", role: operator}\n"
-             "database: %s\nkek_file: %s\nticket_key_file: %s\ncentre_id: %s\n"
-             "radius_bridge: {endpoints: [\"ipc://%s/bridge\"]}\n"
-             "audit: {endpoints: [\"ipc://%s/audit\"]}\n"
-             "locked_memory: 1MiB\n",
-             dir, dir, dir, r->scratch.database, r->scratch.kek, r->scratch.ticket_key, centre, dir, dir);
-    write_text(path, text);
-}
-
-static struct process start(const struct rig *r)
-{
-    extern char **environ;
-    struct process p = {0};
-    char self[PATH_MAX] = "";
-    char program[PATH_MAX + 16];
-    char config[128];
-    int pipe_fds[2];
-    posix_spawn_file_actions_t actions;
-    assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
-    snprintf(program, sizeof program, "%s/tg-key-store", dirname(self));
-    snprintf(config, sizeof config, "%s/key-store.yaml", r->scratch.dir);
-    char option[] = "--config";
-    char *argv[] = {program, option, config, NULL};
-    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], 2);
-    assert_int_equal(posix_spawn(&p.pid, program, &actions, NULL, argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(pipe_fds[1]);
-    p.out = pipe_fds[0];
-    return p;
-}
-
-/* Reads until `word` has come, or the end. What was read is in `out`. */
-static bool wait_output(const struct process *p, const char *word, char out[OUTPUT_MAX])
-{
-    size_t len = 0;
-    out[0] = '\0';
-    for (;;) {
-        if (word != NULL && strstr(out, word) != NULL)
-            return true;
-        ssize_t n = read(p->out, out + len, OUTPUT_MAX - 1 - len);
-        if (n <= 0)
-            return false;
-        len += (size_t)n;
-        out[len] = '\0';
-    }
-}
-
-static struct process start_ready(const struct rig *r)
-{
-    char out[OUTPUT_MAX];
-    struct process p = start(r);
-    if (!wait_output(&p, "service.ready", out))
-        fail_msg("%s", out);
-    return p;
-}
-
-static int end(struct process *p, int signal_number)
-{
-    int status = 0;
-    if (signal_number != 0)
-        kill(p->pid, signal_number);
-    waitpid(p->pid, &status, 0);
-    close(p->out);
-    return status;
-}
-
-/* Ends by itself with exit code 1 and says the words. */
-static void does_not_start(const struct rig *r, const char *file, const char *why)
-{
-    char out[OUTPUT_MAX];
-    struct process p = start(r);
-    bool ready = wait_output(&p, "service.ready", out);
-    int status = end(&p, ready ? SIGKILL : 0);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 1 || strstr(out, file) == NULL ||
-        strstr(out, why) == NULL)
-        fail_msg("status %d: %s", status, out);
-}
-
-/* Only the scripted peers run in this process. */
-static int peers_open(void **state)
-{
-    struct rig *r = calloc(1, sizeof *r);
-    *state = r;
-    scratch_open(&r->scratch);
-    pthread_mutex_init(&r->audit.lock, NULL);
-    audit_up(r);
-    bridge_up(r);
-    write_config(r, "CENTRE01");
-    r->resolver = rig_client(r, "resolver");
-    r->charger = rig_client(r, "charger");
-    r->admin = rig_client(r, "operator");
-    return 0;
-}
-
-static int peers_close(void **state)
-{
-    struct rig *r = *state;
-    rpc_client_close(r->resolver);
-    rpc_client_close(r->charger);
-    rpc_client_close(r->admin);
-    rpc_server_close(r->audit.server);
-    rpc_server_close(r->bridge.server);
-    pthread_mutex_destroy(&r->audit.lock);
-    scratch_close(&r->scratch);
-    free(r);
-    return 0;
-}
-
-/* Until it has found its peers, and we have found it. */
-static void wait_serving(struct rig *r)
-{
-    Tg__ShieldListRequest list = TG__SHIELD_LIST_REQUEST__INIT;
-    Tg__ShieldAddRequest add = TG__SHIELD_ADD_REQUEST__INIT;
-    ProtobufCMessage *response = NULL;
-    struct tg_error err;
-    EVENTUALLY(call_id(r->admin, "ShieldList", &list.base, NULL, 500, &response, &err) == TG_OK);
-    rpc_free_response(response);
-    response = NULL;
-    add.shield_id = pb_string("probe"); /* a change: needs the audit service */
-    EVENTUALLY(call_id(r->admin, "ShieldAdd", &add.base, NULL, 500, &response, &err) == TG_OK ||
-               err.code == TG_ALREADY_EXISTS);
-    rpc_free_response(response);
-    EVENTUALLY(rpc_client_ready(r->resolver) && rpc_client_ready(r->charger));
-}
 
 /* ---- what it does not start with ---- */
 
@@ -171,7 +13,43 @@ static void a_wrong_kek_is_refused_by_name(void **state)
     assert_int_equal(end(&p, SIGTERM), 0);
     assert_int_equal(unlink(r->scratch.kek), 0);
     write_key(r->scratch.kek);
-    does_not_start(r, r->scratch.kek, "not the key under which");
+    does_not_start(r, r->scratch.kek, "not the one that this database knows");
+}
+
+static void a_kek_that_is_still_needed_is_asked_for(void **state)
+{
+    struct rig *r = *state;
+    char keks[256];
+    struct process p = start_ready(r);
+    wait_serving(r);
+    rpc_free_response(&fill_s1(r, 3)->base);
+    assert_int_equal(end(&p, SIGTERM), 0);
+    snprintf(keks, sizeof keks, "[{id: 2, file: %s}]", r->scratch.ticket_key);
+    write_config_keks(r, "CENTRE01", keks);
+    does_not_start(r, "KEK 1", "4 keys in this database need it");
+}
+
+/* Another place is no other KEK. */
+static void a_kek_may_move(void **state)
+{
+    struct rig *r = *state;
+    char keks[256];
+    char moved[128];
+    struct process p = start_ready(r);
+    wait_serving(r);
+    Tg__FillResponse *filled = fill_s1(r, 1);
+    assert_int_equal(end(&p, SIGTERM), 0);
+    snprintf(moved, sizeof moved, "%s/moved", r->scratch.dir);
+    assert_int_equal(rename(r->scratch.kek, moved), 0);
+    setenv("CREDENTIALS_DIRECTORY", r->scratch.dir, 1);
+    snprintf(keks, sizeof keks, "[{id: 1, credential: moved}]");
+    write_config_keks(r, "CENTRE01", keks);
+    p = start_ready(r);
+    wait_serving(r);
+    spend_ok(r, filled->entries[0]);
+    assert_int_equal(end(&p, SIGTERM), 0);
+    rpc_free_response(&filled->base);
+    unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 static void another_centres_database_is_refused(void **state)
@@ -390,6 +268,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PROCESS_TEST(a_wrong_kek_is_refused_by_name),
+        PROCESS_TEST(a_kek_that_is_still_needed_is_asked_for),
+        PROCESS_TEST(a_kek_may_move),
         PROCESS_TEST(another_centres_database_is_refused),
         PROCESS_TEST(damaged_and_newer_databases_are_refused),
         PROCESS_TEST(a_second_key_store_on_one_database_is_refused),
