@@ -10,7 +10,7 @@
 #include "common/error.h"
 #include "store.h"
 
-enum { SQL_STATEMENTS_MAX = 64 };
+enum { SQL_STATEMENTS_MAX = 64, SQL_CHECKED = 99 };
 
 struct sqlite {
     struct store base; /* first: a struct store * is a struct sqlite * */
@@ -22,6 +22,10 @@ struct sqlite {
     } prepared[SQL_STATEMENTS_MAX];
     int wal_pages;         /* in the write-ahead log since it was last emptied */
     uint64_t destroyed_ms; /* since when the log may still hold destroyed keys; 0: it does not */
+    bool serving;          /* judged and found good, so far */
+    bool damaged;          /* found while serving: nothing is written any more */
+    unsigned check_table;  /* how far the check has come; SQL_CHECKED: all is checked */
+    uint64_t check_after;  /* in that table, up to this row */
 };
 
 /* ---- sqlite_sql.c: statements ---- */
@@ -63,10 +67,21 @@ void sql_destroyed(struct sqlite *s);
 
 /* ---- sqlite_schema.c ---- */
 
-/* Checks that this database is ours, whole, and of a version we know. Reads only. */
+/* Checks that this database is ours and of a version we know. Reads only. */
 enum tg_code sqlite_schema_check(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
 /* Brings an empty or older database to the version of this program. In a transaction. */
 enum tg_code sqlite_schema_migrate(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
+
+/* ---- sqlite_check.c ---- */
+
+/* Before anything is written: in bounded time, the rest is left to sqlite_check_piece. */
+enum tg_code sqlite_check_start(struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
+/* A bounded piece of what is left to be checked, in a transaction; *more is set when there is more. */
+enum tg_code sqlite_check_piece(struct sqlite *s, bool *more, struct tg_error *err) TG_MUST_CHECK;
+/* DATA_LOSS. While serving: nothing is written from now on, and the next start checks everything. */
+enum tg_code sqlite_damage_found(struct sqlite *s, const char *what, struct tg_error *err);
+/* DATA_LOSS once damage was found. */
+enum tg_code sqlite_check_health(const struct sqlite *s, struct tg_error *err) TG_MUST_CHECK;
 
 /* ---- store_sqlite.c ---- */
 

@@ -174,5 +174,6 @@ enum tg_code sqlite_upkeep(struct store *store, const struct store_upkeep *upkee
     TG_TRY(forget_answers(s, upkeep, more, err));
     TG_TRY(close_one(s, lapsed, upkeep->fills_before_s, KEY_REVOKED, more, err));
     TG_TRY(close_one(s, expired, upkeep->now_s, KEY_EXPIRED, more, err));
-    return sqlite_sae_key_upkeep(s, upkeep->now_s, more, err);
+    TG_TRY(sqlite_sae_key_upkeep(s, upkeep->now_s, more, err));
+    return sqlite_check_piece(s, more, err);
 }

@@ -80,6 +80,7 @@ static enum tg_code sqlite_new(const char *path, struct sqlite **out, struct tg_
     }
     s->base.ops = &sqlite_ops;
     s->path = copy;
+    s->check_table = SQL_CHECKED;
     *out = s;
     return TG_OK;
 }
@@ -88,8 +89,11 @@ static enum tg_code open_existing(struct sqlite *s, struct tg_error *err)
 {
     TG_TRY(look_only(s, err));
     TG_TRY(sqlite_schema_check(s, err));
+    TG_TRY(sqlite_check_start(s, err));
     TG_TRY(settle(s, err));
-    return in_transaction(s, sqlite_schema_migrate, err);
+    TG_TRY(in_transaction(s, sqlite_schema_migrate, err));
+    s->serving = true;
+    return TG_OK;
 }
 
 static enum tg_code fill_new(const char *path, struct tg_error *err)

@@ -100,19 +100,6 @@ static const char version_2[] = "CREATE INDEX keys_of_kek ON keys (kek) WHERE ke
 static const char *const steps[] = {version_1, version_2};
 enum { SCHEMA_VERSION = sizeof steps / sizeof *steps };
 
-static enum tg_code check_pages(struct sqlite *s, struct tg_error *err)
-{
-    TG_CLEANUP(sql_done) sqlite3_stmt *check = NULL;
-    TG_TRY(sql_get(s, "PRAGMA quick_check(1)", &check, err));
-    bool row;
-    TG_TRY(sql_step(s, check, &row, err));
-    char found[128] = "";
-    bool whole = row && sql_column_text(check, 0, found, sizeof found) && sqlite3_stricmp(found, "ok") == 0;
-    TG_ENSURE(whole, err, TG_DATA_LOSS, "%s is damaged (%s): restore it, nothing was changed", s->path,
-              found);
-    return TG_OK;
-}
-
 enum tg_code sqlite_schema_check(struct sqlite *s, struct tg_error *err)
 {
     int64_t application = 0;
@@ -131,7 +118,7 @@ enum tg_code sqlite_schema_check(struct sqlite *s, struct tg_error *err)
         s->path, (long long)version, SCHEMA_VERSION);
     TG_ENSURE(version >= 1, err, TG_DATA_LOSS, "%s says it is of version %lld, which never was", s->path,
               (long long)version);
-    return check_pages(s, err);
+    return TG_OK;
 }
 
 enum tg_code sqlite_schema_migrate(struct sqlite *s, struct tg_error *err)

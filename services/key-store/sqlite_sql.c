@@ -9,9 +9,7 @@ enum tg_code sql_fail(struct sqlite *s, int rc, struct tg_error *err)
     switch (rc & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return tg_fail(err, TG_DATA_LOSS,
-                       "%s is damaged or no key database (%s): restore it, nothing was changed", s->path,
-                       why);
+        return sqlite_damage_found(s, why, err);
     case SQLITE_BUSY:
         return tg_fail(err, TG_FAILED_PRECONDITION, "%s is in use by another key store: stop that one first",
                        s->path);

@@ -19,6 +19,7 @@ static enum tg_code begin(struct store *store, struct tg_error *err)
 {
     struct sqlite *s = sqlite_of(store);
     TG_CLEANUP(sql_done) sqlite3_stmt *statement = NULL;
+    TG_TRY(sqlite_check_health(s, err));
     TG_TRY(sql_get(s, "BEGIN IMMEDIATE", &statement, err));
     return sql_run(s, statement, err);
 }
@@ -34,7 +35,9 @@ static enum tg_code commit(struct store *store, struct tg_error *err)
 {
     struct sqlite *s = sqlite_of(store);
     TG_CLEANUP(sql_done) sqlite3_stmt *statement = NULL;
-    enum tg_code code = sql_get(s, "COMMIT", &statement, err);
+    enum tg_code code = sqlite_check_health(s, err);
+    if (code == TG_OK)
+        code = sql_get(s, "COMMIT", &statement, err);
     if (code == TG_OK)
         code = sql_run(s, statement, err);
     if (code != TG_OK)
@@ -89,6 +92,8 @@ static void checkpoint(struct sqlite *s, bool truncate)
 static void tidy(struct store *store, bool idle)
 {
     struct sqlite *s = sqlite_of(store);
+    if (s->damaged)
+        return;
     uint64_t age = s->destroyed_ms != 0 ? clock_now_ms() - s->destroyed_ms : 0;
     if (age >= (idle ? DESTROYED_IDLE_MS : DESTROYED_MAX_MS))
         checkpoint(s, true);

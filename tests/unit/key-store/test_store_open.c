@@ -35,6 +35,21 @@ static void tamper(const struct scratch *s, const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+/* As one that is killed: what it changed is in the log. */
+static void change_and_die(const struct scratch *s, const char *sql)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        sqlite3 *db = NULL;
+        bool done = sqlite3_open(s->database, &db) == SQLITE_OK &&
+                    sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
+        _exit(done ? 0 : 1);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+}
+
 static void make(struct scratch *s)
 {
     scratch_open(s);
@@ -91,6 +106,147 @@ static void a_file_cut_off_is_noticed_at_the_start(void **state)
     assert_int_equal(stat(s.database, &st), 0);
     assert_int_equal(truncate(s.database, st.st_size / 2 / 4096 * 4096), 0);
     refused(&s, TG_DATA_LOSS, "damaged");
+    scratch_close(&s);
+}
+
+/* ---- too big to be checked whole at the start ---- */
+
+/* Where `needle` first lies at or after `from`; the file's size when nowhere. */
+static off_t find_bytes(const struct scratch *s, const void *needle, size_t len, off_t from)
+{
+    size_t have = 0;
+    uint8_t *bytes = read_file(s->database, &have);
+    const uint8_t *at = memmem(bytes + from, have - (size_t)from, needle, len);
+    off_t found = at != NULL ? at - bytes : (off_t)have;
+    free(bytes);
+    return found;
+}
+
+static void make_big(struct scratch *s, struct store_new_key keys[200])
+{
+    scratch_open(s);
+    struct store *store = open_store(s);
+    struct store_fill fill;
+    begin(store);
+    add_qkud(store, "q1");
+    add_shield(store, "s1");
+    add_fill(store, "s1", &fill, keys, 200);
+    commit(store);
+    store->ops->close(store);
+    tamper(s, "INSERT INTO notes VALUES ('padding', zeroblob(20000000))");
+}
+
+/* Upkeep until it has nothing left to do. */
+static enum tg_code keep_up(struct store *store, struct tg_error *err)
+{
+    bool more = true;
+    enum tg_code code = TG_OK;
+    while (more && code == TG_OK) {
+        begin(store);
+        code = store->ops->upkeep(store, &(struct store_upkeep){.now_s = 1001}, &more, err);
+        if (code == TG_OK)
+            commit(store);
+        else
+            store->ops->rollback(store);
+    }
+    return code;
+}
+
+/* Opens, finds the damage piece by piece, and from then on neither serves nor writes, not even when it is
+ * opened again. */
+static void found_while_serving(struct scratch *s)
+{
+    struct tg_error err;
+    struct store *store = open_store(s);
+    begin(store);
+    add_shield(store, "s2");
+    commit(store);
+    assert_int_equal(keep_up(store, &err), TG_DATA_LOSS);
+    assert_non_null(strstr(err.text, s->database));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store->ops->begin(store, &err), TG_DATA_LOSS);
+        assert_non_null(strstr(err.text, "damaged"));
+    }
+    store->ops->tidy(store, true);
+    store->ops->close(store);
+    refused(s, TG_DATA_LOSS, "damaged");
+    refused(s, TG_DATA_LOSS, "damaged");
+}
+
+static void a_big_file_that_is_whole_is_found_so(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct tg_error err;
+    struct store_new_key keys[200];
+    make_big(&s, keys);
+    struct store *store = open_store(&s);
+    must(keep_up(store, &err), &err);
+    must(keep_up(store, &err), &err);
+    store->ops->close(store);
+    scratch_close(&s);
+}
+
+static void a_page_gone_bad_in_a_big_file_is_found_while_serving(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct store_new_key keys[200];
+    uint8_t noise[4096];
+    make_big(&s, keys);
+    random_bytes(noise, sizeof noise);
+    off_t at = find_bytes(&s, keys[100].key.wrapped, AT_REST_WRAPPED_LEN, 0);
+    overwrite(&s, at / 4096 * 4096, noise, sizeof noise);
+    found_while_serving(&s);
+    scratch_close(&s);
+}
+
+/* An index entry gone astray: its key cannot be found any more, though the row is there. */
+static void an_index_gone_bad_in_a_big_file_is_found_while_serving(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct store_new_key keys[200];
+    make_big(&s, keys);
+    for (int occurrence = 0; occurrence < 2; occurrence++) { /* one is the row, the other the index */
+        off_t at = find_bytes(&s, keys[100].key_id, TICKET_KEY_ID_LEN, 0);
+        if (occurrence == 1)
+            at = find_bytes(&s, keys[100].key_id, TICKET_KEY_ID_LEN, at + 1);
+        size_t len = 0;
+        uint8_t *whole = read_file(s.database, &len);
+        uint8_t changed = keys[100].key_id[0] ^ 0xff;
+        overwrite(&s, at, &changed, 1);
+        found_while_serving(&s);
+
+        /* put right again, it starts: the mark makes it look at everything first */
+        char log[128];
+        snprintf(log, sizeof log, "%s-wal", s.database);
+        unlink(log);
+        overwrite(&s, 0, whole, len);
+        free(whole);
+        assert_int_equal(truncate(s.database, (off_t)len), 0);
+        struct store *store = open_store(&s);
+        struct tg_error err;
+        must(keep_up(store, &err), &err);
+        store->ops->close(store);
+    }
+    scratch_close(&s);
+}
+
+static void a_big_file_cut_off_is_noticed_at_the_start(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct store_new_key keys[200];
+    struct stat st;
+    make_big(&s, keys);
+    assert_int_equal(stat(s.database, &st), 0);
+    assert_int_equal(truncate(s.database, st.st_size - 4096), 0);
+    refused(&s, TG_DATA_LOSS, "damaged");
+    assert_int_equal(truncate(s.database, st.st_size), 0);  /* it was a page of zeroes */
+    change_and_die(&s, "UPDATE shields SET owner = 'bob'"); /* SQLite does not look when there is a log */
+    assert_int_equal(truncate(s.database, st.st_size - 100 * 4096), 0);
+    refused(&s, TG_DATA_LOSS, "cut off");
     scratch_close(&s);
 }
 
@@ -177,17 +333,8 @@ static void a_newer_version_with_a_log_is_left_as_it_is(void **state)
 {
     (void)state;
     struct scratch s;
-    int status = 0;
     make(&s);
-    pid_t newer = fork();
-    if (newer == 0) {
-        sqlite3 *db = NULL;
-        bool done = sqlite3_open(s.database, &db) == SQLITE_OK &&
-                    sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL) == SQLITE_OK;
-        _exit(done ? 0 : 1);
-    }
-    waitpid(newer, &status, 0);
-    assert_int_equal(status, 0);
+    change_and_die(&s, "PRAGMA user_version = 3");
     refused(&s, TG_FAILED_PRECONDITION, "version 3");
     scratch_close(&s);
 }
@@ -303,6 +450,10 @@ int main(void)
         cmocka_unit_test(garbage_is_refused),
         cmocka_unit_test(a_page_gone_bad_is_noticed_at_the_start),
         cmocka_unit_test(a_file_cut_off_is_noticed_at_the_start),
+        cmocka_unit_test(a_big_file_that_is_whole_is_found_so),
+        cmocka_unit_test(a_page_gone_bad_in_a_big_file_is_found_while_serving),
+        cmocka_unit_test(an_index_gone_bad_in_a_big_file_is_found_while_serving),
+        cmocka_unit_test(a_big_file_cut_off_is_noticed_at_the_start),
         cmocka_unit_test(an_empty_file_is_damage_and_no_first_start),
         cmocka_unit_test(an_older_version_is_brought_forward),
         cmocka_unit_test(an_older_version_that_is_damaged_is_not_brought_forward),
