@@ -4,6 +4,7 @@
 #   sh tests/bench.sh login      complete logins: logins_per_s p50_ms p99_ms cpu_ms_per_login
 #   sh tests/bench.sh forward    bytes through one session: up1_mb_s down1_mb_s up8_mb_s down8_mb_s
 #   sh tests/bench.sh spend      durable spends with 64 callers: spends_per_s p50_ms p99_ms; with 1 and 8: ..._1, ..._8
+#   sh tests/bench.sh start      the key store after kill -9 with BENCH_KEYS (1000000) keys: ready_ms
 #
 # BENCH_SECONDS (10) and BENCH_CLIENTS (16) change the load. TG_INSTALL=no leaves the machine's packages alone.
 set -eu
@@ -11,9 +12,9 @@ umask 077
 cd "$(dirname "$0")/.."
 
 case ${1-} in
-login | forward | spend) what=$1 ;;
+login | forward | spend | start) what=$1 ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac
@@ -110,6 +111,27 @@ bench_spend() {
     "$bin/tg-spend" --resolver "ipc://$dir/run/key-store-resolver.sock" --charger "ipc://$dir/run/key-store-charger.sock" \
         --qkud "$TG_QKUD_ID" --shield bench --user alice --password-file "$dir/secrets/alice.password" \
         --scratch "$dir/data/key-store" --pids "${pids#,}" --seconds "$seconds"
+}
+
+# From the start of the program to its "ready", by the clock of its log; the log replays what was killed.
+bench_start() {
+    stop_one key-store
+    echo "making ${BENCH_KEYS:-1000000} keys"
+    "$bin/tg-keys" "$dir/data/key-store/keys.db" "${BENCH_KEYS:-1000000}" || [ $? -eq 137 ] # kill -9
+    du -h "$dir/data/key-store/"keys.db*
+    began=$(date +%s%N)
+    start_service key-store
+    ready=$(date -d "$(sed -n 's/^{"time":"\([^"]*\)".*"event":"service.ready".*/\1/p' "$dir/log/key-store.log")" +%s%N)
+    wait_for 'the check of all keys' 6000 grep -qF '"event":"database.checked"' "$dir/log/key-store.log"
+    checked=$(date +%s%N)
+    echo "checked all keys in the background within $(((checked - began) / 1000000)) ms"
+    echo "keys=${BENCH_KEYS:-1000000} ready_ms=$(((ready - began) / 1000000))"
+}
+
+stop_one() { # NAME
+    stopped=$(cat "$dir/run/$1.pid")
+    kill "$stopped"
+    wait "$stopped" || true
 }
 
 "bench_$what"
