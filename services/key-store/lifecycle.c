@@ -132,6 +132,8 @@ static enum tg_code tick(void *arg, struct store *store, bool *more, struct tg_e
 enum tg_code key_store_start(void *state, struct tg_error *err)
 {
     struct key_store *ks = state;
+    if (ks->source->start != NULL)
+        TG_TRY(ks->source->start(ks->source, err));
     return writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err);
 }
 
