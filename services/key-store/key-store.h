@@ -14,6 +14,7 @@
 #include "common/ticket.h"
 #include "keyring.h"
 #include "proto/key_store.pb-c.h"
+#include "rotation.h"
 #include "source.h"
 #include "store.h"
 #include "writer.h"
@@ -41,6 +42,7 @@ struct key_store {
     struct store *store; /* the writer's, once it runs */
     struct writer *writer;
     struct keyring *keyring;
+    struct rotation *rotation;
     struct secret *ticket_key;
     struct source *source;
     struct audit_client *audit;
@@ -55,6 +57,7 @@ struct key_store {
 extern const struct config_row key_store_rows[];
 enum tg_code key_store_open(const void *config, void **state, struct tg_error *err);
 enum tg_code key_store_start(void *state, struct tg_error *err);
+void key_store_reload(void *state, const void *config); /* reload.c */
 const char *key_store_not_serving(void *state);
 void key_store_close(void *state);
 
@@ -68,5 +71,6 @@ rpc_handler handle_confirm;                                             /* confi
 rpc_handler handle_qkud_add, handle_qkud_revoke;                        /* registry.c */
 rpc_handler handle_shield_add, handle_shield_revoke, handle_key_revoke; /* registry.c */
 rpc_handler handle_qkud_list, handle_shield_list, handle_key_list;      /* lists.c */
+rpc_handler handle_kek_list, handle_kek_rotate;                         /* keks.c */
 
 #endif

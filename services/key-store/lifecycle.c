@@ -134,7 +134,8 @@ enum tg_code key_store_start(void *state, struct tg_error *err)
     struct key_store *ks = state;
     if (ks->source->start != NULL)
         TG_TRY(ks->source->start(ks->source, err));
-    return writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err);
+    TG_TRY(writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err));
+    return rotation_start(ks->writer, ks->keyring, ks->audit, &ks->rotation, err);
 }
 
 /* Without the RADIUS bridge shields cannot be filled, but keys can be spent: that is still serving. */
@@ -153,6 +154,7 @@ void key_store_close(void *state)
     enum { AUDIT_WAIT_MS = 2000 };
     struct key_store *ks = state;
     rpc_client_close(ks->bridge);
+    rotation_stop(ks->rotation);
     writer_stop(ks->writer);
     audit_client_close(ks->audit, AUDIT_WAIT_MS);
     if (ks->store != NULL)

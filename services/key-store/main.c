@@ -9,6 +9,7 @@ static const struct service service = {
     .methods = key_store_methods,
     .open = key_store_open,
     .start = key_store_start,
+    .reload = key_store_reload,
     .not_serving = key_store_not_serving,
     .close = key_store_close,
 };

@@ -8,8 +8,8 @@
 #include "common/trace.h"
 #include "tools/tgctl/tgctl.h"
 
-const struct tgctl_command *const tgctl_commands[] = {health_commands, keystore_commands, gateway_commands,
-                                                      audit_commands, NULL};
+const struct tgctl_command *const tgctl_commands[] = {health_commands,  keystore_commands, kek_commands,
+                                                      gateway_commands, audit_commands,    NULL};
 
 const struct tgctl_command *tgctl_find(int count, char **words, int *used)
 {
@@ -61,7 +61,9 @@ enum tg_code arguments_read(const struct tgctl_command *command, int argc, char 
 
     *arguments = (struct tgctl_arguments){.options = command->options};
     for (size_t i = 0; i < count; i++)
-        rows[i + 2] = (struct option){command->options[i].name, required_argument, NULL, (int)i};
+        rows[i + 2] = (struct option){command->options[i].name,
+                                      command->options[i].value != NULL ? required_argument : no_argument,
+                                      NULL, (int)i};
     optind = 0; /* glibc: start anew, with another argv */
     opterr = 0;
     while ((got = getopt_long(argc, argv, ":h", rows, NULL)) != -1) {
@@ -72,7 +74,7 @@ enum tg_code arguments_read(const struct tgctl_command *command, int argc, char 
         else if (got == HELP || got == 'h')
             arguments->help = true;
         else
-            arguments->values[got] = optarg;
+            arguments->values[got] = optarg != NULL ? optarg : "";
     }
     if (arguments->help)
         return TG_OK;
@@ -160,6 +162,12 @@ enum tg_code arguments_time(const struct tgctl_arguments *arguments, const char 
     return TG_OK;
 }
 
+static void put_option(const struct tgctl_option *option, FILE *out)
+{
+    fprintf(out, "--%s%s%s", option->name, option->value != NULL ? " " : "",
+            option->value != NULL ? option->value : "");
+}
+
 static void put_synopsis(const struct tgctl_command *command, FILE *out)
 {
     fprintf(out, "%s", command->group);
@@ -167,8 +175,11 @@ static void put_synopsis(const struct tgctl_command *command, FILE *out)
         fprintf(out, " %s", command->verb);
     for (int i = 0; i < TGCTL_ARGUMENTS_MAX && command->arguments[i] != NULL; i++)
         fprintf(out, " %s", command->arguments[i]);
-    for (size_t i = 0; i < option_count(command->options); i++)
-        fprintf(out, " [--%s %s]", command->options[i].name, command->options[i].value);
+    for (size_t i = 0; i < option_count(command->options); i++) {
+        fputs(" [", out);
+        put_option(&command->options[i], out);
+        fputc(']', out);
+    }
 }
 
 void tgctl_command_help(const struct tgctl_command *command, FILE *out)
@@ -179,15 +190,17 @@ void tgctl_command_help(const struct tgctl_command *command, FILE *out)
     for (size_t i = 0; i < option_count(command->options); i++) {
         const struct tgctl_option *option = &command->options[i];
 
-        fprintf(out, "%s  --%s %s\n        %s\n", i == 0 ? "\n" : "", option->name, option->value,
-                option->help);
+        fputs(i == 0 ? "\n  " : "  ", out);
+        put_option(option, out);
+        fprintf(out, "\n        %s\n", option->help);
     }
 }
 
 void tgctl_help(FILE *out)
 {
     fputs("Usage: tgctl [--config FILE] COMMAND [ARGUMENT]... [--json]\n"
-          "The operator's program for TicketGate: gateways, shields, keys, sessions, audit log, health.\n\n"
+          "The operator's program for TicketGate: gateways, shields, keys, KEKs, sessions, audit log,\n"
+          "health.\n\n"
           "  --config FILE  where the services are (default: " TGCTL_CONFIG_DEFAULT ")\n"
           "  --json         one JSON object a line instead of a table; every command has it\n"
           "  --config-help  every key of the configuration file\n"
@@ -206,6 +219,7 @@ void tgctl_help(FILE *out)
           "  tgctl health\n"
           "  tgctl qkud add branch-7 --out /etc/ticketgate/secrets/qkud.key\n"
           "  tgctl shield add shield-0042 --owner alice\n"
+          "  tgctl kek rotate --wait\n"
           "  tgctl audit list --user alice --since 2h\n"
           "  tgctl audit follow --event login. --json\n\n"
           "exit codes: 0 done; 1 answered, and the answer is no; 64 bad arguments; 69 a service did not "

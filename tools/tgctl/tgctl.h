@@ -53,7 +53,7 @@ enum { TGCTL_OPTIONS_MAX = 10, TGCTL_ARGUMENTS_MAX = 2 };
 
 struct tgctl_option {
     const char *name;  /* "owner" for --owner */
-    const char *value; /* "USER" */
+    const char *value; /* "USER"; NULL: it takes none */
     const char *help;
 };
 
@@ -61,7 +61,7 @@ struct tgctl_option {
 struct tgctl_arguments {
     const char *positional[TGCTL_ARGUMENTS_MAX];
     const struct tgctl_option *options;
-    const char *values[TGCTL_OPTIONS_MAX]; /* of options, by place; NULL: not given */
+    const char *values[TGCTL_OPTIONS_MAX]; /* of options, by place; NULL: not given; "": given, takes none */
     bool json;
     bool help;
 };
@@ -78,6 +78,7 @@ struct tgctl_command {
 /* Ended by group NULL. */
 extern const struct tgctl_command health_commands[];
 extern const struct tgctl_command keystore_commands[];
+extern const struct tgctl_command kek_commands[];
 extern const struct tgctl_command gateway_commands[];
 extern const struct tgctl_command audit_commands[];
 extern const struct tgctl_command *const tgctl_commands[]; /* of those; ended by NULL */
@@ -90,7 +91,7 @@ const struct tgctl_command *tgctl_find(int count, char **words, int *used);
 /* Reads argv (argc of them, after the command's names). INVALID_ARGUMENT: the text says what is wrong. */
 enum tg_code arguments_read(const struct tgctl_command *command, int argc, char **argv,
                             struct tgctl_arguments *arguments, struct tg_error *err) TG_MUST_CHECK;
-/* The value of --name, or NULL. The command must have that option. */
+/* The value of --name ("": it takes none), or NULL: not given. The command must have that option. */
 const char *arguments_option(const struct tgctl_arguments *arguments, const char *name);
 /* --name as a number from 1 to max; 0 in *out when it was not given. */
 enum tg_code arguments_number(const struct tgctl_arguments *arguments, const char *name, uint32_t max,

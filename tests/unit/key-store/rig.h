@@ -116,7 +116,8 @@ struct rig {
     struct key_store *ks;
     struct rpc_server *server;
     struct rpc_client *resolver, *charger, *admin;
-    uint8_t qkud_key[32]; /* of "q1" */
+    uint8_t qkud_key[32];    /* of "q1" */
+    struct config_list keks; /* struct kek_config; empty: KEK 1 alone */
 };
 
 static _Atomic uint64_t rig_time_s;
@@ -198,7 +199,7 @@ static inline void key_store_up(struct rig *r)
     char *audit_endpoint = rig_address(r, "audit", audit);
     char *bridge_endpoint = rig_address(r, "bridge", bridge);
     struct key_store_config config = {.database = r->scratch.database,
-                                      .keks = {&kek, 1},
+                                      .keks = r->keks.count > 0 ? r->keks : (struct config_list){&kek, 1},
                                       .ticket_key_file = r->scratch.ticket_key,
                                       .centre_id = centre,
                                       .key_lifetime = 100000 * 1000,
