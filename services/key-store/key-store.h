@@ -12,6 +12,7 @@
 #include "common/secret.h"
 #include "common/service/service.h"
 #include "common/ticket.h"
+#include "etsi_server.h"
 #include "keyring.h"
 #include "proto/key_store.pb-c.h"
 #include "rotation.h"
@@ -50,6 +51,7 @@ struct key_store_config {
     struct source_config source;
     struct rpc_peer radius_bridge;
     struct rpc_peer audit;
+    struct etsi_config etsi014;
 };
 
 /* The context of every call. */
@@ -62,6 +64,7 @@ struct key_store {
     struct source *source;
     struct audit_client *audit;
     struct rpc_client *bridge;
+    struct etsi_server *etsi; /* NULL: not served */
     uint8_t centre[TICKET_CENTRE_LEN];
     uint64_t key_lifetime_s;
     uint64_t answer_window_s;

@@ -98,6 +98,7 @@ const struct config_row key_store_rows[] = {
      .help = "How long the device may be silent before that is an error"},
     RPC_PEER_ROWS("radius_bridge.", struct key_store_config, radius_bridge),
     RPC_PEER_ROWS("audit.", struct key_store_config, audit),
+    ETSI_ROWS("etsi014.", struct key_store_config, etsi014),
     {.key = NULL},
 };
 
@@ -142,7 +143,8 @@ static enum tg_code acquire(struct key_store *ks, const struct key_store_config 
     TG_TRY(check_ours(ks, config, err));
     TG_TRY(audit_client_open(&ks->audit, "key-store", &config->audit, err));
     TG_TRY(key_store_open_source(ks, &config->source, err));
-    return rpc_client_open(&ks->bridge, "radius bridge", &config->radius_bridge, err);
+    TG_TRY(rpc_client_open(&ks->bridge, "radius bridge", &config->radius_bridge, err));
+    return config->etsi014.listen != NULL ? etsi_server_open(&ks->etsi, ks, &config->etsi014, err) : TG_OK;
 }
 
 enum tg_code key_store_open(const void *config_, void **state, struct tg_error *err)
@@ -181,7 +183,8 @@ enum tg_code key_store_start(void *state, struct tg_error *err)
     if (ks->source->start != NULL)
         TG_TRY(ks->source->start(ks->source, err));
     TG_TRY(writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err));
-    return rotation_start(ks->writer, ks->keyring, ks->audit, &ks->rotation, err);
+    TG_TRY(rotation_start(ks->writer, ks->keyring, ks->audit, &ks->rotation, err));
+    return ks->etsi != NULL ? etsi_server_start(ks->etsi, err) : TG_OK;
 }
 
 /* Without the RADIUS bridge shields cannot be filled, but keys can be spent: that is still serving. */
@@ -201,10 +204,12 @@ void key_store_close(void *state)
     struct key_store *ks = state;
     rpc_client_close(ks->bridge);
     rotation_stop(ks->rotation);
+    etsi_server_stop(ks->etsi);
     writer_stop(ks->writer);
     if (ks->source != NULL)
         ks->source->close(ks->source);
     audit_client_close(ks->audit, AUDIT_WAIT_MS);
+    etsi_server_close(ks->etsi);
     if (ks->store != NULL)
         ks->store->ops->close(ks->store);
     secret_free(ks->ticket_key);
