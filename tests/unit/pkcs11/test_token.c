@@ -417,9 +417,9 @@ static void one_of_many_destroys(void **state)
         struct token *token = must_open(NULL);
         must_add(token, "contended", "1", key);
         token_close(token);
-        int ready[2], go[2];
+        int ready[2] = {0}, go[2] = {0};
         char word;
-        pid_t rivals[RIVALS];
+        pid_t rivals[RIVALS] = {0};
         assert_true(pipe(ready) == 0 && pipe(go) == 0);
         for (size_t i = 0; i < RIVALS;
              i++) { /* one by one: SoftHSM stumbles over two that log in at once (757) */
