@@ -142,6 +142,19 @@ text_secret() { # for what people type: a line of hex digits
 for key in ticket kek audit; do
     random_secret $key.key 32
 done
+# What signs the audit log: Ed25519, and beside it ML-DSA-44 where OpenSSL (3.5) can make one.
+signing_key() { # ALGORITHM NAME
+    [ -s "$dir/secrets/$2" ] && return 0
+    openssl genpkey -algorithm "$1" -out "$dir/secrets/$2.new" 2>/dev/null || return 1
+    chmod 0400 "$dir/secrets/$2.new"
+    mv "$dir/secrets/$2.new" "$dir/secrets/$2"
+}
+signing_key ed25519 audit-log.key || fail 'openssl cannot make an Ed25519 key'
+audit_more_keys=
+if signing_key ML-DSA-44 audit-log-pq.key; then
+    audit_more_keys=", \"$dir/secrets/audit-log-pq.key\""
+fi
+rm -f "$dir/secrets/audit-log-pq.key.new"
 for user in alice bob; do
     text_secret $user.password 10
     text_secret $user.pin 4
@@ -171,6 +184,7 @@ address() {
 trap 'rm -f "$dir/run/placeholders.sed"' EXIT
 cat >"$dir/run/placeholders.sed" <<END
 s|@DIR@|$dir|g
+s|@AUDIT_MORE_KEYS@|$audit_more_keys|g
 s|@GATEWAY_LISTEN@|127.0.0.1:$TG_GATEWAY_PORT|g
 s|@GATEWAY_PORT@|$TG_GATEWAY_PORT|g
 s|@RADIUS_HOST@|127.0.0.1|g

@@ -7,8 +7,8 @@
 #include "common/log.h"
 #include "common/pb.h"
 #include "common/trace.h"
-#include "services/audit/chain_log.h"
 #include "services/audit/record.h"
+#include "services/audit/tlog.h"
 
 enum { RETRY_MS = 500 };
 
@@ -24,13 +24,21 @@ const struct config_row audit_config_rows[] = {
      .type = CONFIG_PATH,
      .offset = FIELD(ticket_key),
      .help = "File of 32 raw bytes, mode 0400: tickets stand in the log as HMAC-SHA-256 under this key."},
-    {.key = "segment_size",
-     .type = CONFIG_SIZE,
-     .offset = FIELD(segment_size),
-     .fallback = "64MiB",
-     .min = 64 << 10,
-     .max = INT64_C(4) << 30,
-     .help = "A new file is begun when the last one has grown to this size."},
+    {.key = "origin",
+     .type = CONFIG_STRING,
+     .offset = FIELD(origin),
+     .min = 1,
+     .max = NOTE_NAME_MAX,
+     .help =
+         "The log's name, as it stands in its checkpoints, like a URL without https://; it never changes."},
+    {.key = "signing_keys",
+     .type = CONFIG_STRINGS,
+     .offset = FIELD(signing_keys),
+     .min = 1,
+     .max = NOTE_KEYS_MAX,
+     .help =
+         "Files of private keys (PEM, mode 0400; Ed25519, and ML-DSA-44 where OpenSSL has it): each signs "
+         "every checkpoint. A new key is listed beside the old one for a while."},
     {.key = "queue_events",
      .type = CONFIG_INT,
      .offset = FIELD(queue_events),
@@ -58,8 +66,11 @@ static void wake_queries(void *arg)
 static enum tg_code open_parts(struct audit *audit, const struct audit_config *config, struct tg_error *err)
 {
     TG_TRY(file_read_secret(config->ticket_key, RECORD_KEY_LEN, &audit->ticket_key, err));
-    struct chain_options log_options = {.directory = config->directory, .segment_size = config->segment_size};
-    TG_TRY(chain_log_open(&audit->log, &log_options, err));
+    struct tlog_options log_options = {.directory = config->directory,
+                                       .origin = config->origin,
+                                       .keys = config->signing_keys.items,
+                                       .key_count = config->signing_keys.count};
+    TG_TRY(tlog_open(&audit->log, &log_options, err));
     struct committer_options options = {
         .log = audit->log,
         .ticket_key = audit->ticket_key,
@@ -117,6 +128,7 @@ enum tg_code audit_start(void *state, struct tg_error *err)
     struct audit *audit = state;
     TG_TRY(query_engine_start(audit->queries, err));
     TG_TRY(verifier_start(audit->verifier, err));
+    TG_TRY(audit->log->ops->start(audit->log, err));
     TG_TRY(committer_start(audit->committer, err));
     audit->started = true;
     audit_own_event(audit, "audit.started", "version " TG_VERSION);

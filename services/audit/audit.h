@@ -18,7 +18,8 @@ struct audit_config {
     struct service_config service;
     char *directory;
     char *ticket_key;
-    int64_t segment_size;
+    char *origin;
+    struct config_list signing_keys; /* paths */
     int64_t queue_events;
     int64_t disk_timeout; /* ms */
 };

@@ -65,11 +65,11 @@ static void query(struct rpc_call *call, const ProtobufCMessage *message)
 }
 
 static void verify_answered(void *arg, enum tg_code status, const char *text,
-                            const Tg__AuditVerifyResponse *response)
+                            const ProtobufCMessage *response)
 {
     struct rpc_call *call = arg;
     if (status == TG_OK)
-        rpc_reply(call, &response->base);
+        rpc_reply(call, response);
     else
         rpc_fail(call, status, "%s", text);
 }
@@ -77,13 +77,47 @@ static void verify_answered(void *arg, enum tg_code status, const char *text,
 static void verify(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct audit *audit = rpc_call_context(call);
+    verifier_verify(audit->verifier, (const Tg__AuditVerifyRequest *)message, rpc_call_remaining_ms(call),
+                    verify_answered, call);
+}
+
+static void receipt(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct audit *audit = rpc_call_context(call);
+    verifier_prove(audit->verifier, (const Tg__AuditReceiptRequest *)message, rpc_call_remaining_ms(call),
+                   verify_answered, call);
+}
+
+static void checkpoint(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct audit *audit = rpc_call_context(call);
+    const struct note_keys *keys = audit->log->ops->keys(audit->log);
+    Tg__AuditCheckpointResponse response = TG__AUDIT_CHECKPOINT_RESPONSE__INIT;
+    char vkeys[NOTE_KEYS_MAX][NOTE_VKEY_MAX];
+    char *pointers[NOTE_KEYS_MAX];
+    struct tg_error err = {0};
+    char *note = NULL;
     (void)message;
-    verifier_submit(audit->verifier, rpc_call_remaining_ms(call), verify_answered, call);
+    if (audit->log->ops->checkpoint(audit->log, &note, &err) != TG_OK) {
+        rpc_fail(call, err.code, "%s", err.text);
+        return;
+    }
+    for (size_t i = 0; i < keys->count; i++) {
+        note_key_vkey(keys->key[i], vkeys[i]);
+        pointers[i] = vkeys[i];
+    }
+    response.note = note;
+    response.keys = pointers;
+    response.n_keys = keys->count;
+    rpc_reply(call, &response.base);
+    free(note);
 }
 
 const struct rpc_method audit_methods[] = {
     {&tg__audit__descriptor, "Append", RPC_ROLE_SERVICE | RPC_ROLE_GATEWAY | RPC_ROLE_RESOLVER, append},
     {&tg__audit__descriptor, "Query", RPC_ROLE_OPERATOR, query},
     {&tg__audit__descriptor, "Verify", RPC_ROLE_OPERATOR, verify},
+    {&tg__audit__descriptor, "Checkpoint", RPC_ROLE_OPERATOR, checkpoint},
+    {&tg__audit__descriptor, "Receipt", RPC_ROLE_OPERATOR, receipt},
     {0},
 };

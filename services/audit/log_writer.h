@@ -1,5 +1,5 @@
-/* The log as the rest of the service sees it: append a batch durably, read, verify. chain_log.h is the
- * implementation with hash-chained files; a Merkle log takes its place behind the same functions.
+/* The log as the rest of the service sees it: append a batch durably, read, prove, verify. tlog.h is the
+ * implementation, a Merkle tree in tiles.
  *
  * append is for one thread at a time; everything else may run beside it, on any thread. */
 #ifndef TG_AUDIT_LOG_WRITER_H
@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "services/audit/note.h"
+#include "services/audit/tile.h"
 
 struct log_writer;
 
@@ -20,7 +22,7 @@ struct log_entry {
     size_t len;
 };
 
-/* One stored line, without its line feed; borrowed. False: that was enough. */
+/* One stored line; borrowed. False: that was enough. */
 typedef bool log_visit(void *arg, uint64_t sequence, const char *line, size_t len);
 
 struct log_writer_ops {
@@ -29,16 +31,35 @@ struct log_writer_ops {
      * call. */
     enum tg_code (*append)(struct log_writer *log, const struct log_entry *entries, size_t count,
                            uint64_t *first, struct tg_error *err);
-    /* The sequence that the next entry will get; smaller ones are durable. The first entry has 1. */
+    /* The sequence that the next entry will get; smaller ones are durable. The first entry has 0. */
     uint64_t (*next)(struct log_writer *log);
     /* Visits durable lines from sequence `from` on, in order. DATA_LOSS: a file cannot be read as it was
      * written. */
     enum tg_code (*read)(struct log_writer *log, uint64_t from, log_visit *visit, void *arg,
                          struct tg_error *err);
-    /* Checks all that was durable when it started; *entries counts what is good. DATA_LOSS: the text names
-     * the first bad line. CANCELLED: `go_on` answered false, as it is asked now and then. */
-    enum tg_code (*verify)(struct log_writer *log, bool (*go_on)(void *arg), void *arg, uint64_t *entries,
-                           struct tg_error *err);
+    /* Checks all that was durable when it started, once a checkpoint covers that, and (unless NULL) that the
+     * log continues an older checkpoint, a signed note; *entries counts what is good. DATA_LOSS: the text
+     * names the first bad file. CANCELLED: `go_on` answered false, as it is asked now and then. */
+    enum tg_code (*verify)(struct log_writer *log, const char *older, bool (*go_on)(void *arg), void *arg,
+                           uint64_t *entries, struct tg_error *err);
+
+    /* Starts what runs in the background; before that nothing gets into tiles. */
+    enum tg_code (*start)(struct log_writer *log, struct tg_error *err);
+    /* The newest checkpoint, as published; the caller's to free(). */
+    enum tg_code (*checkpoint)(struct log_writer *log, char **note, struct tg_error *err);
+    /* Proves one entry (checkpoint.h); the caller's to free(). Waits up to wait_ms until a checkpoint covers
+     * it. NOT_FOUND: there is no such entry. UNAVAILABLE: no checkpoint covers it yet. */
+    enum tg_code (*receipt)(struct log_writer *log, uint64_t sequence, unsigned wait_ms, char **text,
+                            struct tg_error *err);
+    /* What one of the files holds that the newest checkpoint covers. NOT_FOUND: it covers none such. */
+    enum tg_code (*tile)(struct log_writer *log, const struct tile *tile, struct tile_bytes *bytes,
+                         struct tg_error *err);
+    /* That a tree of the newest checkpoint's size begins with the one of `old`; *size is that size. */
+    enum tg_code (*consistency)(struct log_writer *log, uint64_t old, uint64_t *size,
+                                struct merkle_hash proof[MERKLE_PROOF_MAX], size_t *count,
+                                struct tg_error *err);
+    /* The keys that it signs with; borrowed. */
+    const struct note_keys *(*keys)(struct log_writer *log);
     void (*close)(struct log_writer *log);
 };
 

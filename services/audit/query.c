@@ -190,7 +190,7 @@ static enum tg_code query_new(struct query **out, const Tg__QueryRequest *reques
     }
     uint64_t now_ms = clock_now_ms();
     uint64_t budget = budget_ms > 2 * ANSWER_RESERVE_MS ? budget_ms - ANSWER_RESERVE_MS : budget_ms / 2;
-    query->next = request->from_sequence == 0 ? 1 : request->from_sequence;
+    query->next = request->from_sequence;
     query->limit = request->limit;
     query->wait_until_ms = now_ms + request->wait_ms;
     query->end_ms = now_ms + budget;

@@ -141,34 +141,6 @@ static enum tgctl_exit audit_follow(struct tgctl *ctl, const struct tgctl_argume
     return print_log(ctl, arguments, true);
 }
 
-static enum tgctl_exit audit_verify(struct tgctl *ctl, const struct tgctl_arguments *arguments)
-{
-    static const struct table_column columns[] = {
-        {"intact", "INTACT"}, {"entries", "ENTRIES"}, {"problem", "PROBLEM"}, {NULL, NULL}};
-    Tg__AuditVerifyRequest request = TG__AUDIT_VERIFY_REQUEST__INIT;
-    struct tgctl patient = *ctl; /* the whole log is read */
-    ProtobufCMessage *answer;
-    struct tg_error err;
-    enum tgctl_exit code;
-    bool intact;
-    json_t *row;
-
-    (void)arguments;
-    patient.config.timeout = RPC_BUDGET_MAX_MS;
-    if (tgctl_call(&patient, SERVICE_AUDIT, &tg__audit__descriptor, "Verify", &request.base, &answer, &err) !=
-        TG_OK)
-        return tgctl_failed(&err);
-    const Tg__AuditVerifyResponse *verdict = (const Tg__AuditVerifyResponse *)answer;
-    intact = verdict->intact;
-    row = json_object();
-    row_flag(row, "intact", intact);
-    row_number(row, "entries", verdict->entries);
-    row_text(row, "problem", verdict->problem);
-    rpc_free_response(answer);
-    code = table_print_one(ctl, columns, row);
-    return code == EXIT_DONE && !intact ? EXIT_NO : code;
-}
-
 static const struct tgctl_option log_options[] = {
     {"user", "USER", "only events of this user"},
     {"session", "SESSION", "only events of this session"},
@@ -183,11 +155,5 @@ static const struct tgctl_option log_options[] = {
 const struct tgctl_command audit_commands[] = {
     {"audit", "list", {NULL}, log_options, "events, oldest first", audit_list},
     {"audit", "follow", {NULL}, log_options, "events as they happen, until interrupted", audit_follow},
-    {"audit",
-     "verify",
-     {NULL},
-     NULL,
-     "check the whole log's hash chain; exit code 1 when it is broken",
-     audit_verify},
     {.group = NULL},
 };

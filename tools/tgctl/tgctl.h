@@ -81,6 +81,7 @@ extern const struct tgctl_command keystore_commands[];
 extern const struct tgctl_command kek_commands[];
 extern const struct tgctl_command gateway_commands[];
 extern const struct tgctl_command audit_commands[];
+extern const struct tgctl_command evidence_commands[];
 extern const struct tgctl_command *const tgctl_commands[]; /* of those; ended by NULL */
 
 /* ---- options.c ---- */

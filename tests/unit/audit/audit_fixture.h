@@ -2,7 +2,10 @@
 #ifndef TG_TEST_AUDIT_FIXTURE_H
 #define TG_TEST_AUDIT_FIXTURE_H
 
-#include <dirent.h>
+#include <ftw.h>
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,13 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/file.h"
 #include "common/secret.h"
-#include "services/audit/chain_log.h"
 #include "services/audit/record.h"
+#include "services/audit/tlog.h"
 
 static inline int make_directory(void **state)
 {
@@ -27,42 +32,100 @@ static inline int make_directory(void **state)
     return *state == NULL ? -1 : 0;
 }
 
+static inline int remove_one(const char *path, const struct stat *info, int type, struct FTW *place)
+{
+    (void)info;
+    (void)type;
+    (void)place;
+    return remove(path);
+}
+
 static inline int remove_directory(void **state)
 {
-    char path[1024];
-    DIR *dir = opendir(*state);
-    if (dir == NULL)
-        return -1;
-    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "%s/%s", (char *)*state, entry->d_name);
-        unlink(path);
-    }
-    closedir(dir);
-    int rc = rmdir(*state);
+    int rc = nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(*state);
     return rc;
 }
 
-static inline struct log_writer *open_log(const char *directory, off_t segment_size)
+#define TEST_ORIGIN "log.test/audit"
+
+/* A fresh Ed25519 key in DIRECTORY/NAME, unless there is one. */
+static inline void make_key_file(const char *directory, const char *name, char path[512])
 {
+    snprintf(path, 512, "%s/%s", directory, name);
+    if (access(path, F_OK) == 0)
+        return;
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *pem = NULL;
+    assert_int_equal(PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+    long len = BIO_get_mem_data(bio, &pem);
+    assert_int_equal(file_write_new(path, pem, (size_t)len, NULL), TG_OK);
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+}
+
+/* A log with the keys of those names. */
+static inline enum tg_code open_log_with(struct log_writer **log, const char *directory,
+                                         const char *const *names, size_t count, struct tlog_options options,
+                                         struct tg_error *err)
+{
+    char paths[NOTE_KEYS_MAX][512];
+    const char *keys[NOTE_KEYS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        make_key_file(directory, names[i], paths[i]);
+        keys[i] = paths[i];
+    }
+    options.directory = directory;
+    options.origin = TEST_ORIGIN;
+    options.keys = keys;
+    options.key_count = count;
+    return tlog_open(log, &options, err);
+}
+
+static inline struct log_writer *open_log_io(const char *directory, const struct tlog_io *io)
+{
+    static const char *const names[] = {"log.key"};
+    struct tlog_options options = {.io = io, .journal_size = 64 << 10, .integrate_ms = 1};
     struct log_writer *log = NULL;
     struct tg_error err = {0};
-    struct chain_options options = {.directory = directory, .segment_size = segment_size};
-    if (chain_log_open(&log, &options, &err) != TG_OK)
+    if (open_log_with(&log, directory, names, 1, options, &err) != TG_OK ||
+        log->ops->start(log, &err) != TG_OK)
         fail_msg("%s", err.text);
     return log;
 }
 
-/* Appends one entry that says n; returns its sequence, 0 when it failed. */
-static inline uint64_t append_one(struct log_writer *log, unsigned n, struct tg_error *err)
+static inline struct log_writer *open_log(const char *directory)
+{
+    return open_log_io(directory, NULL);
+}
+
+enum { NOT_APPENDED = -1 };
+
+/* Appends one entry that says n; returns its sequence, NOT_APPENDED when it failed. */
+static inline int64_t append_one(struct log_writer *log, unsigned n, struct tg_error *err)
 {
     char body[64];
     snprintf(body, sizeof body, "\"x\":0},\"event\":\"test.%u\"}", n);
     struct log_entry entry = {body, strlen(body)};
     uint64_t first = 0;
-    return log->ops->append(log, &entry, 1, &first, err) == TG_OK ? first : 0;
+    return log->ops->append(log, &entry, 1, &first, err) == TG_OK ? (int64_t)first : (int64_t)NOT_APPENDED;
+}
+
+/* In batches of up to 1000, whose sizes vary. */
+static inline void append_many(struct log_writer *log, unsigned count)
+{
+    static char body[] = "\"x\":0},\"event\":\"test\",\"filler\":\"0123456789\"}";
+    struct log_entry entries[1000];
+    for (size_t i = 0; i < 1000; i++)
+        entries[i] = (struct log_entry){body, sizeof body - 1};
+    for (unsigned done = 0, part = 1; done < count; done += part, part = part * 3 % 1000 + 1) {
+        uint64_t first = 0;
+        struct tg_error err = {0};
+        part = part < count - done ? part : count - done;
+        if (log->ops->append(log, entries, part, &first, &err) != TG_OK)
+            fail_msg("%s", err.text);
+    }
 }
 
 static inline bool keep_going(void *arg)
@@ -81,7 +144,7 @@ static inline bool count_line(void *arg, uint64_t sequence, const char *line, si
     struct counted *counted = arg;
     assert_int_equal(line[0], '{');
     assert_int_equal(line[len - 1], '}');
-    if (counted->last != 0)
+    if (counted->lines != 0)
         assert_int_equal(sequence, counted->last + 1);
     counted->last = sequence;
     counted->lines++;
@@ -101,7 +164,7 @@ static inline void assert_intact(struct log_writer *log, uint64_t entries)
 {
     uint64_t found = 0;
     struct tg_error err = {0};
-    if (log->ops->verify(log, keep_going, NULL, &found, &err) != TG_OK)
+    if (log->ops->verify(log, NULL, keep_going, NULL, &found, &err) != TG_OK)
         fail_msg("%s", err.text);
     assert_int_equal(found, entries);
 }

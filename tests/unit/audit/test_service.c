@@ -44,9 +44,14 @@ static void rig_open(struct rig *rig, char *directory)
     snprintf(key_path, sizeof key_path, "%s/audit.key", directory);
     if (access(key_path, F_OK) != 0)
         assert_int_equal(file_write_new(key_path, key, sizeof key, &err), TG_OK);
+    char signing_key[512];
+    make_key_file(directory, "log.key", signing_key);
+    char origin[] = TEST_ORIGIN;
+    char *signing_keys[] = {signing_key};
     struct audit_config config = {.directory = directory,
                                   .ticket_key = key_path,
-                                  .segment_size = 1 << 20,
+                                  .origin = origin,
+                                  .signing_keys = {signing_keys, 1},
                                   .queue_events = 1024,
                                   .disk_timeout = 60000};
     if (audit_open(&config, &rig->audit, &err) != TG_OK)
