@@ -16,11 +16,10 @@
 #include "common/ticket.h"
 
 enum etsi014_limits {
-    ETSI014_KEYS_MAX = 1000,          /* in one container */
-    ETSI014_KEY_BYTES_MAX = 64,       /* of one key */
-    ETSI014_BODY_MAX = 512 * 1024,    /* of an answer: a full container with extensions nobody asked for */
-    ETSI014_REQUEST_BODY_MAX = 65536, /* of a request: ETSI014_KEYS_MAX key ids */
-    ETSI014_ID_TEXT_LEN = 36          /* of a key id: a UUID */
+    ETSI014_KEYS_MAX = 1000,       /* in one container */
+    ETSI014_KEY_BYTES_MAX = 64,    /* of one key */
+    ETSI014_BODY_MAX = 512 * 1024, /* of an answer: a full container with extensions nobody asked for */
+    ETSI014_ID_TEXT_LEN = 36       /* of a key id: a UUID */
 };
 
 /* The texts that the standard prescribes with status 400 (clauses 5.4, 6.2). */
@@ -37,7 +36,7 @@ struct etsi014_status {
     uint32_t max_sae_id_count;
 };
 
-/* Clause 6.2; 0: not given. */
+/* Clause 6.2. */
 struct etsi014_request {
     uint32_t number;
     uint32_t size; /* bits */
@@ -63,8 +62,7 @@ char *etsi014_status_encode(const struct etsi014_status *status, size_t *len);
 char *etsi014_request_encode(const struct etsi014_request *request, size_t *len);
 char *etsi014_keys_encode(const struct etsi014_keys *keys, size_t *len);
 char *etsi014_key_ids_encode(const uint8_t (*ids)[TICKET_KEY_ID_LEN], size_t count, size_t *len);
-/* `details`: a name and a value for the list of details, or NULL twice. */
-char *etsi014_error_encode(const char *message, const char *name, const char *value, size_t *len);
+char *etsi014_error_encode(const char *message, size_t *len);
 void etsi014_body_free(char *body, size_t len); /* wipes; NULL is fine */
 
 /* What a KME answers. DATA_LOSS: it is not what the standard says; the text names the member. */
@@ -76,7 +74,8 @@ enum tg_code etsi014_keys_decode(const char *body, size_t len, size_t count, siz
 /* The message of an error body as one line of harmless text, or "" when it is none (HTML, for one). */
 void etsi014_error_decode(const char *body, size_t len, char *out, size_t size);
 
-/* What an SAE asks. INVALID_ARGUMENT: the text is the message of the 400 that it gets. */
+/* What an SAE asks. INVALID_ARGUMENT: the text is the message of the 400 that it gets. Of a request, what is
+ * not given stays in *out as it is. */
 enum tg_code etsi014_request_decode(const char *body, size_t len, struct etsi014_request *out,
                                     struct tg_error *err) TG_MUST_CHECK;
 /* 1 to `max` ids into ids[max], *count of them, none twice. */

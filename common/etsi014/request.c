@@ -29,7 +29,7 @@ static enum tg_code check_extensions(const json_t *json, struct tg_error *err)
 enum tg_code etsi014_request_decode(const char *body, size_t len, struct etsi014_request *out,
                                     struct tg_error *err)
 {
-    *out = (struct etsi014_request){0};
+    out->additional_slaves = 0;
     if (len == 0) /* all members are optional */
         return TG_OK;
     TG_CLEANUP(etsi014_json_cleanup) json_t *json = NULL;

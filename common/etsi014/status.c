@@ -64,11 +64,9 @@ enum tg_code etsi014_status_decode(const char *body, size_t len, struct etsi014_
 
 /* ---- errors ---- */
 
-char *etsi014_error_encode(const char *message, const char *name, const char *value, size_t *len)
+char *etsi014_error_encode(const char *message, size_t *len)
 {
-    json_t *json = name == NULL ? json_pack("{s:s}", "message", message)
-                                : json_pack("{s:s, s:[{s:s}]}", "message", message, "details", name, value);
-    return etsi014_json_print(json, len);
+    return etsi014_json_print(json_pack("{s:s}", "message", message), len);
 }
 
 void etsi014_error_decode(const char *body, size_t len, char *out, size_t size)

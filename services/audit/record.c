@@ -23,7 +23,7 @@ static const struct {
 } classes[] = {
     {"handshake.", 3002}, {"login.", 3002}, {"session.", 3003}, {"stream.", 4001},
     {"key.", 3004},       {"keys.", 3004},  {"ticket.", 3004},  {"qkud.", 3004},
-    {"shield.", 3004},    {"kek.", 3004},   {"", 6002},
+    {"shield.", 3004},    {"kek.", 3004},   {"sae.", 3004},     {"", 6002},
 };
 
 static int class_of(const char *event)

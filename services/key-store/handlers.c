@@ -16,5 +16,6 @@ const struct rpc_method key_store_methods[] = {
     {SERVICE, "KeyRevoke", RPC_ROLE_OPERATOR, handle_key_revoke},
     {SERVICE, "KekList", RPC_ROLE_OPERATOR, handle_kek_list},
     {SERVICE, "KekRotate", RPC_ROLE_OPERATOR, handle_kek_rotate},
+    {SERVICE, "SourceStatus", RPC_ROLE_OPERATOR, handle_source_status},
     {.name = NULL},
 };

@@ -12,6 +12,7 @@
 #include "common/secret.h"
 #include "common/service/service.h"
 #include "common/ticket.h"
+#include "etsi_server.h"
 #include "keyring.h"
 #include "proto/key_store.pb-c.h"
 #include "rotation.h"
@@ -25,6 +26,20 @@ enum key_store_limits {
     PASSWORD_MAX = 1024
 };
 
+/* sources.c */
+enum source_kind { SOURCE_DRBG, SOURCE_DEVICE };
+extern const char *const source_kinds[];
+struct source_config {
+    int kind;                 /* enum source_kind */
+    int64_t stock, low_water; /* keys */
+    struct {
+        char *path;
+        int64_t min_entropy; /* thousandths of a bit for each byte */
+        bool conditioned;
+        int64_t timeout; /* ms */
+    } device;
+};
+
 struct key_store_config {
     struct service_config service;
     char *database;
@@ -33,8 +48,10 @@ struct key_store_config {
     char *centre_id;
     int64_t key_lifetime;  /* ms */
     int64_t answer_window; /* ms */
+    struct source_config source;
     struct rpc_peer radius_bridge;
     struct rpc_peer audit;
+    struct etsi_config etsi014;
 };
 
 /* The context of every call. */
@@ -47,6 +64,7 @@ struct key_store {
     struct source *source;
     struct audit_client *audit;
     struct rpc_client *bridge;
+    struct etsi_server *etsi; /* NULL: not served */
     uint8_t centre[TICKET_CENTRE_LEN];
     uint64_t key_lifetime_s;
     uint64_t answer_window_s;
@@ -61,6 +79,10 @@ void key_store_reload(void *state, const void *config); /* reload.c */
 const char *key_store_not_serving(void *state);
 void key_store_close(void *state);
 
+/* sources.c: sets ks->source. Its events go to ks->audit, which must be open. */
+enum tg_code key_store_open_source(struct key_store *ks, const struct source_config *config,
+                                   struct tg_error *err) TG_MUST_CHECK;
+
 /* handlers.c: the table. */
 extern const struct rpc_method key_store_methods[];
 
@@ -72,5 +94,6 @@ rpc_handler handle_qkud_add, handle_qkud_revoke;                        /* regis
 rpc_handler handle_shield_add, handle_shield_revoke, handle_key_revoke; /* registry.c */
 rpc_handler handle_qkud_list, handle_shield_list, handle_key_list;      /* lists.c */
 rpc_handler handle_kek_list, handle_kek_rotate;                         /* keks.c */
+rpc_handler handle_source_status;                                       /* sources.c */
 
 #endif

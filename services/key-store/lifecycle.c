@@ -6,8 +6,10 @@
 
 #include "common/file.h"
 #include "common/trace.h"
+#include "health_tests.h"
 #include "key-store.h"
 #include "notes.h"
+#include "source_stock.h"
 
 #define YEAR_MS (365LL * 24 * 3600 * 1000)
 
@@ -50,8 +52,53 @@ const struct config_row key_store_rows[] = {
      .min = 1000,
      .max = 3600000,
      .help = "How long the same request gets the same answer to a spend"},
+    {.key = "source",
+     .type = CONFIG_CHOICE,
+     .offset = offsetof(struct key_store_config, source.kind),
+     .fallback = "drbg",
+     .choices = source_kinds,
+     .help = "Where new keys come from: OpenSSL's generator, or a device or file with a quantum generator's "
+             "bytes"},
+    {.key = "source_stock",
+     .type = CONFIG_INT,
+     .offset = offsetof(struct key_store_config, source.stock),
+     .fallback = "2000",
+     .min = FILL_MAX,
+     .max = SOURCE_STOCK_MAX / AT_REST_KEY_LEN,
+     .help = "How many keys to fetch ahead from any source but drbg; a fill takes at most what is in stock"},
+    {.key = "source_low_water",
+     .type = CONFIG_INT,
+     .offset = offsetof(struct key_store_config, source.low_water),
+     .fallback = "500",
+     .max = SOURCE_STOCK_MAX / AT_REST_KEY_LEN / 2,
+     .help = "Below how many keys in stock operators are told; at most half of source_stock"},
+    {.key = "device.path",
+     .type = CONFIG_PATH,
+     .offset = offsetof(struct key_store_config, source.device.path),
+     .fallback = CONFIG_OPTIONAL,
+     .help = "A character device, a FIFO, or a file whose bytes are taken off its end as they are used"},
+    {.key = "device.min_entropy",
+     .type = CONFIG_INT,
+     .offset = offsetof(struct key_store_config, source.device.min_entropy),
+     .fallback = "8000",
+     .min = HEALTH_ENTROPY_MIN,
+     .max = HEALTH_ENTROPY_MAX,
+     .help = "Assessed min-entropy of one byte (NIST SP 800-90B 3), in thousandths of a bit"},
+    {.key = "device.conditioned",
+     .type = CONFIG_BOOL,
+     .offset = offsetof(struct key_store_config, source.device.conditioned),
+     .fallback = "false",
+     .help = "The bytes are full entropy already and used as they are; otherwise SHA-256 makes keys of them"},
+    {.key = "device.timeout",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct key_store_config, source.device.timeout),
+     .fallback = "5s",
+     .min = 100,
+     .max = 3600000,
+     .help = "How long the device may be silent before that is an error"},
     RPC_PEER_ROWS("radius_bridge.", struct key_store_config, radius_bridge),
     RPC_PEER_ROWS("audit.", struct key_store_config, audit),
+    ETSI_ROWS("etsi014.", struct key_store_config, etsi014),
     {.key = NULL},
 };
 
@@ -95,7 +142,9 @@ static enum tg_code acquire(struct key_store *ks, const struct key_store_config 
     TG_TRY(store_sqlite_open(config->database, &ks->store, err));
     TG_TRY(check_ours(ks, config, err));
     TG_TRY(audit_client_open(&ks->audit, "key-store", &config->audit, err));
-    return rpc_client_open(&ks->bridge, "radius bridge", &config->radius_bridge, err);
+    TG_TRY(key_store_open_source(ks, &config->source, err));
+    TG_TRY(rpc_client_open(&ks->bridge, "radius bridge", &config->radius_bridge, err));
+    return config->etsi014.listen != NULL ? etsi_server_open(&ks->etsi, ks, &config->etsi014, err) : TG_OK;
 }
 
 enum tg_code key_store_open(const void *config_, void **state, struct tg_error *err)
@@ -109,7 +158,6 @@ enum tg_code key_store_open(const void *config_, void **state, struct tg_error *
     ks->key_lifetime_s = (uint64_t)config->key_lifetime / 1000;
     ks->answer_window_s = (uint64_t)config->answer_window / 1000;
     ks->now_s = unix_now_s;
-    ks->source = source_drbg();
     enum tg_code code = acquire(ks, config, err);
     if (code == TG_OK)
         *state = ks;
@@ -135,7 +183,8 @@ enum tg_code key_store_start(void *state, struct tg_error *err)
     if (ks->source->start != NULL)
         TG_TRY(ks->source->start(ks->source, err));
     TG_TRY(writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err));
-    return rotation_start(ks->writer, ks->keyring, ks->audit, &ks->rotation, err);
+    TG_TRY(rotation_start(ks->writer, ks->keyring, ks->audit, &ks->rotation, err));
+    return ks->etsi != NULL ? etsi_server_start(ks->etsi, err) : TG_OK;
 }
 
 /* Without the RADIUS bridge shields cannot be filled, but keys can be spent: that is still serving. */
@@ -155,12 +204,14 @@ void key_store_close(void *state)
     struct key_store *ks = state;
     rpc_client_close(ks->bridge);
     rotation_stop(ks->rotation);
+    etsi_server_stop(ks->etsi);
     writer_stop(ks->writer);
-    audit_client_close(ks->audit, AUDIT_WAIT_MS);
-    if (ks->store != NULL)
-        ks->store->ops->close(ks->store);
     if (ks->source != NULL)
         ks->source->close(ks->source);
+    audit_client_close(ks->audit, AUDIT_WAIT_MS);
+    etsi_server_close(ks->etsi);
+    if (ks->store != NULL)
+        ks->store->ops->close(ks->store);
     secret_free(ks->ticket_key);
     keyring_close(ks->keyring);
     free(ks);

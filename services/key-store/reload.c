@@ -1,5 +1,6 @@
-/* SIGHUP: KEKs that are new in the configuration are taken up, so that rotating needs no restart. One that
- * has gone from it, or is to lie elsewhere, stays as it is until the restart. */
+/* SIGHUP: certificates of the ETSI 014 server are read anew; KEKs that are new in the configuration are taken
+ * up, so that rotating needs no restart. One that has gone from it, or is to lie elsewhere, stays as it is
+ * until the restart. */
 #include "await.h"
 #include "common/log.h"
 #include "key-store.h"
@@ -29,10 +30,8 @@ static enum tg_code add(struct key_store *ks, struct kek_config *keks, size_t co
     return code;
 }
 
-void key_store_reload(void *state, const void *config)
+static void reload_keks(struct key_store *ks, const struct config_list *listed)
 {
-    struct key_store *ks = state;
-    const struct config_list *listed = &((const struct key_store_config *)config)->keks;
     struct kek_config keks[KEKS_MAX]; /* the configuration has no more */
     size_t count = 0;
     struct tg_error err;
@@ -47,4 +46,19 @@ void key_store_reload(void *state, const void *config)
         say_added(ks->keyring, keks, count);
     else
         LOG(LOG_ERROR, NULL, "kek.refused", LOG_ERR(&err), LOG_TEXT("kept", "the KEKs in use"));
+}
+
+/* Certificates of the ETSI 014 server. */
+static void reload_etsi(struct key_store *ks, const struct etsi_config *config)
+{
+    struct tg_error err;
+    if (ks->etsi != NULL && etsi_server_reload(ks->etsi, config, &err) != TG_OK)
+        LOG(LOG_ERROR, NULL, "etsi014.refused", LOG_ERR(&err), LOG_TEXT("kept", "the certificates in use"));
+}
+
+void key_store_reload(void *state, const void *config_)
+{
+    const struct key_store_config *config = config_;
+    reload_keks(state, &config->keks);
+    reload_etsi(state, &config->etsi014);
 }

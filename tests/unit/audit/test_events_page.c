@@ -120,8 +120,8 @@ static void collect_page(struct names *names)
 
 static bool is_event(const char *name)
 {
-    static const char *const prefixes[] = {"handshake.", "login.", "session.", "stream.", "key.",  "keys.",
-                                           "ticket.",    "qkud.",  "shield.",  "radius.", "audit."};
+    static const char *const prefixes[] = {"handshake.", "login.", "session.", "stream.", "key.",   "keys.",
+                                           "ticket.",    "qkud.",  "shield.",  "radius.", "audit.", "sae."};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
             return true;

@@ -190,6 +190,8 @@ static inline void bridge_up(struct rig *r)
     rig_listen(r, r->bridge.server, "bridge", ROLE_SERVICE);
 }
 
+static struct source_config rig_source; /* of the next key store; at first the DRBG */
+
 static inline void key_store_up(struct rig *r)
 {
     char audit[128];
@@ -204,6 +206,7 @@ static inline void key_store_up(struct rig *r)
                                       .centre_id = centre,
                                       .key_lifetime = 100000 * 1000,
                                       .answer_window = 60000,
+                                      .source = rig_source,
                                       .radius_bridge.endpoints = {&bridge_endpoint, 1},
                                       .audit.endpoints = {&audit_endpoint, 1}};
     struct tg_error err;
