@@ -115,7 +115,7 @@ static void a_credential_that_is_not_there_is_refused(void **state)
 {
     struct places *p = *state;
     char name[] = "kek2";
-    char up[] = "../kek.key";
+    char up[] = "here/../kek.key";
     char dots[] = "..";
     struct kek_config kek = {.id = 2, .credential = name};
     refused(p, &kek, 1, TG_NOT_FOUND, "KEK 2", "LoadCredential=kek2");
