@@ -42,7 +42,7 @@ const struct config_row kek_rows[] = {
     {.key = NULL},
 };
 
-static const struct kek_place *const places[] = {&kek_in_file, &kek_in_credential};
+static const struct kek_place *const places[] = {&kek_in_file, &kek_in_credential, &kek_in_token};
 
 struct slot {
     uint32_t id;
