@@ -212,7 +212,7 @@ struct crowd {
 static void *derive_often(void *arg)
 {
     struct crowd *crowd = arg;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1000; i++) {
         uint8_t out[32] = {0};
         struct tg_error err;
         if (derive(crowd->s, out, &err) != TG_OK || memcmp(out, crowd->expected, sizeof out) != 0)
@@ -226,12 +226,12 @@ static void many_threads_may_derive(void **state)
     struct safe *s = *state;
     struct tg_error err;
     struct crowd crowd = {.s = s};
-    pthread_t threads[4];
+    pthread_t threads[8];
     must(open_kek(s, &err), &err);
     must(derive(s, crowd.expected, &err), &err);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 8; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, derive_often, &crowd), 0);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 8; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(crowd.wrong, 0);
 }
