@@ -203,6 +203,18 @@ uint64_t audit_client_lost(const struct audit_client *audit)
     return atomic_load(&audit->lost);
 }
 
+void audit_client_metrics(struct audit_client *audit, struct metrics *out)
+{
+    pthread_mutex_lock(&audit->lock);
+    size_t held = audit->held;
+    pthread_mutex_unlock(&audit->lock);
+    metrics_one(out, METRIC_GAUGE, "ticketgate_audit_events_unsent", "Reported and not yet durable.", held);
+    metrics_one(out, METRIC_COUNTER, "ticketgate_audit_events_lost_total", "Must stay 0.",
+                audit_client_lost(audit));
+    metrics_one(out, METRIC_GAUGE, "ticketgate_audit_connected", "1: the audit service can be reached.",
+                audit_client_ready(audit));
+}
+
 /* ---- reporting ---- */
 
 static void refuse(struct audit_client *audit, const Tg__Event *event, audit_done *done, void *arg,

@@ -29,4 +29,7 @@ void audit_report(struct audit_client *audit, const Tg__Event *event, uint32_t b
 /* Events that could be neither acknowledged nor reported as failed to a `done`; must stay 0. */
 uint64_t audit_client_lost(const struct audit_client *audit);
 
+/* Events that wait, those lost, and whether the audit service can be reached. Any thread. */
+void audit_client_metrics(struct audit_client *audit, struct metrics *out);
+
 #endif

@@ -25,6 +25,11 @@ void secret_heap_close(void)
     CRYPTO_secure_malloc_done();
 }
 
+size_t secret_heap_used(void)
+{
+    return CRYPTO_secure_used();
+}
+
 struct secret *secret_new(size_t len)
 {
     TG_INVARIANT(len > 0 && len <= SECRET_MAX);

@@ -18,6 +18,8 @@ struct secret;
  * RESOURCE_EXHAUSTED when memory cannot be locked (RLIMIT_MEMLOCK): the text says which limit to raise. */
 enum tg_code secret_heap_open(size_t bytes, struct tg_error *err) TG_MUST_CHECK;
 void secret_heap_close(void);
+/* Bytes of it in use, rounded up as they are handed out. */
+size_t secret_heap_used(void);
 
 /* New secret of len bytes (1 to 65536), zeroed, or a copy of `bytes`. NULL when the locked heap is full.
  * Without secret_heap_open (unit tests) memory comes from the ordinary heap; still wiped. */

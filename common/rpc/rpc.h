@@ -16,6 +16,7 @@
 
 #include "common/config.h"
 #include "common/error.h"
+#include "common/metrics/metrics.h"
 #include "common/trace.h"
 
 enum rpc_limits {
@@ -115,6 +116,9 @@ void rpc_server_serve(struct rpc_server *server);
 bool rpc_server_drain(struct rpc_server *server, unsigned timeout_ms);
 /* Closes all; calls still unanswered may be answered later without harm (into the void). NULL is fine. */
 void rpc_server_close(struct rpc_server *server);
+
+/* Calls answered, by method and status, and those under way. Any thread, until the server is closed. */
+void rpc_server_metrics(const struct rpc_server *server, struct metrics *out);
 
 /* Of a call, from any thread until it is answered. */
 void *rpc_call_context(const struct rpc_call *call);

@@ -20,7 +20,9 @@ static enum tg_code fill_routes(struct rpc_server *server, const struct rpc_meth
     while (methods[count].name != NULL)
         count++;
     server->routes = calloc(count + 1, sizeof *server->routes);
-    TG_ENSURE(server->routes != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the RPC server");
+    server->answered = calloc(count + 1, sizeof *server->answered);
+    TG_ENSURE(server->routes != NULL && server->answered != NULL, err, TG_RESOURCE_EXHAUSTED,
+              "out of memory for the RPC server");
     for (size_t i = 0; i < count; i++) {
         TG_TRY(rpc_route_find(methods[i].service, methods[i].name, &server->routes[i], err));
         server->routes[i].method = &methods[i];
@@ -176,5 +178,26 @@ void rpc_server_close(struct rpc_server *server)
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->lock);
     free(server->routes);
+    free(server->answered);
     free(server);
+}
+
+static void write_counts(const char *method, const rpc_counts counts, struct metrics *out)
+{
+    for (unsigned code = 0; code < TG_CODE_COUNT; code++) {
+        uint64_t count = atomic_load(&counts[code]);
+        if (count > 0)
+            metrics_value(out, count, "method", method, "code", tg_code_name(code), NULL);
+    }
+}
+
+void rpc_server_metrics(const struct rpc_server *server, struct metrics *out)
+{
+    metrics_family(out, METRIC_COUNTER, "ticketgate_rpc_calls_total",
+                   "Calls answered, by method and status; those of no method are not ours.");
+    for (size_t i = 0; i < server->route_count; i++)
+        write_counts(server->routes[i].name, server->answered[i], out);
+    write_counts("", server->answered[server->route_count], out);
+    metrics_one(out, METRIC_GAUGE, "ticketgate_rpc_calls_in_flight", "Calls taken and not yet answered.",
+                atomic_load(&server->busy));
 }

@@ -10,9 +10,12 @@
 #include "common/rpc/envelope.h"
 #include "common/rpc/rpc.h"
 
+typedef atomic_uint_fast64_t rpc_counts[TG_CODE_COUNT];
+
 struct rpc_server {
     struct rpc_route *routes;
     size_t route_count;
+    rpc_counts *answered; /* for each route; the last one: calls of no method that this server has */
     void *context;
     unsigned in_flight;
     struct rpc_socket *sockets; /* list; changed only by the thread that opens and closes */
@@ -20,7 +23,7 @@ struct rpc_server {
 
     pthread_mutex_t lock;
     pthread_cond_t idle;
-    unsigned busy; /* calls taken and not yet answered */
+    atomic_uint busy; /* calls taken and not yet answered; changed under the lock */
     bool draining;
 };
 
@@ -39,6 +42,7 @@ struct rpc_call {
     struct rpc_incoming incoming;
     const ProtobufCMessageDescriptor *output;
     uint64_t deadline_ms;
+    enum tg_code status; /* of its answer */
     atomic_int owners;
 
     pthread_mutex_t lock; /* over `closed` and starting to send: an answer may come while the server closes */

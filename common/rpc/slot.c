@@ -48,6 +48,7 @@ static void answer(struct rpc_call *call, enum tg_code status, const char *text,
         message = rpc_answer_encode(TG_INTERNAL, "the answer is too large, or memory is out", NULL);
     TG_INVARIANT(message != NULL);
     free_request(call);
+    call->status = status;
     send_answer(call, message);
 }
 
@@ -93,6 +94,15 @@ static void leave(struct rpc_call *call)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* Once its answer is on its way: the server is still there then, which it need not be when it is given. */
+static void count(const struct rpc_call *call)
+{
+    const struct rpc_server *server = call->server;
+    const struct rpc_route *route = call->incoming.route;
+    size_t i = route != NULL ? (size_t)(route - server->routes) : server->route_count;
+    atomic_fetch_add(&server->answered[i][call->status], 1);
+}
+
 static void handle(struct rpc_call *call)
 {
     const struct rpc_route *route = call->incoming.route;
@@ -136,6 +146,7 @@ static void on_sent(void *arg)
     int rv = nng_aio_result(call->send);
     if (rv != 0)
         rpc_message_free(nng_aio_get_msg(call->send));
+    count(call);
     leave(call);
     if (rv != NNG_ECLOSED && rv != NNG_ECANCELED)
         nng_ctx_recv(call->ctx, call->receive);

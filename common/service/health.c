@@ -35,11 +35,16 @@ void health_drain(void)
     atomic_store(&health.draining, true);
 }
 
-static const char *reason_not_to_serve(void)
+const char *health_problem(void)
 {
     if (atomic_load(&health.draining))
         return "the service is shutting down";
     return health.service->not_serving == NULL ? NULL : health.service->not_serving(health.state);
+}
+
+uint64_t health_uptime_s(void)
+{
+    return (clock_now_ms() - health.opened_ms) / 1000;
 }
 
 void health_check(struct rpc_call *call, const ProtobufCMessage *message)
@@ -47,10 +52,10 @@ void health_check(struct rpc_call *call, const ProtobufCMessage *message)
     const Tg__HealthCheckRequest *request = (const void *)message;
     Tg__HealthCheckResponse response = TG__HEALTH_CHECK_RESPONSE__INIT;
     response.version = pb_string(TG_VERSION);
-    response.uptime_s = (clock_now_ms() - health.opened_ms) / 1000;
+    response.uptime_s = health_uptime_s();
     response.status = TG__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
     if (request->service[0] == '\0' || strcmp(request->service, health.service->name) == 0) {
-        const char *reason = reason_not_to_serve();
+        const char *reason = health_problem();
         response.reason = pb_string(reason);
         response.status = reason == NULL ? TG__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
                                          : TG__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;

@@ -9,6 +9,10 @@
 void health_open(const struct service *service, void *state);
 void health_close(void);
 
+/* Why the service cannot serve now, or NULL when it can. Any thread. */
+const char *health_problem(void);
+uint64_t health_uptime_s(void);
+
 /* From now on: NOT_SERVING. Any thread. */
 void health_drain(void);
 

@@ -13,6 +13,7 @@
 #include "common/service/args.h"
 #include "common/service/health.h"
 #include "common/service/lockdown.h"
+#include "common/service/monitor.h"
 #include "common/service/settings.h"
 #include "common/service/signals.h"
 #include "common/trace.h"
@@ -28,6 +29,7 @@ struct process {
     bool opened;
     struct rpc_method *methods; /* the service's own, and Health */
     struct rpc_server *server;
+    struct monitor *monitor;
     bool pid_written;
 };
 
@@ -67,7 +69,9 @@ static enum tg_code acquire(struct process *process, struct tg_error *err)
     TG_TRY(process->service->open(process->config, &process->state, err));
     process->opened = true;
     TG_TRY(add_health(process, err));
-    return bind_listeners(process, err);
+    TG_TRY(bind_listeners(process, err));
+    return monitor_open(&process->monitor, process->config->http, process->service, process->state,
+                        process->server, err);
 }
 
 /* ---- drop, lock down, announce ready ---- */
@@ -91,6 +95,7 @@ static enum tg_code serve(struct process *process, struct tg_error *err)
         LOG(LOG_WARNING, NULL, "service.privileged", LOG_TEXT("advice", "runs as root: set `user`"));
     TG_TRY(process->service->start(process->state, err));
     rpc_server_serve(process->server);
+    TG_TRY(monitor_start(process->monitor, err));
     TG_TRY(write_pid_file(process, err));
     LOG(LOG_INFO, NULL, "service.ready", LOG_TEXT("version", TG_VERSION), LOG_NUMBER("pid", getpid()));
     return TG_OK;
@@ -150,6 +155,7 @@ static void release(struct process *process)
 {
     if (process->pid_written)
         (void)unlink(process->config->pid_file);
+    monitor_close(process->monitor);
     rpc_server_close(process->server);
     health_close();
     if (process->opened)

@@ -13,6 +13,7 @@
 
 #include "common/config.h"
 #include "common/error.h"
+#include "common/metrics/metrics.h"
 #include "common/rpc/rpc.h"
 
 /* First member of every service's configuration struct; its rows are service_config_rows. */
@@ -24,6 +25,7 @@ struct service_config {
     int64_t calls_in_flight;
     char *user;     /* NULL: stay who we are; needs root to change */
     char *pid_file; /* NULL: none */
+    char *http;     /* NULL: none; host:port of the listener for monitoring */
 };
 extern const struct config_row service_config_rows[]; /* ended by key NULL; prepended to the service's own */
 
@@ -48,6 +50,9 @@ struct service {
     /* Why this service cannot serve now (a dependency is missing), or NULL when it can. Static or state-owned
      * string. Called from any thread, often: it must be quick. May be NULL. */
     const char *(*not_serving)(void *state);
+    /* Writes the service's own metrics. On another thread, as often as somebody asks: it must be quick. May
+     * be NULL. */
+    void (*metrics)(void *state, struct metrics *out);
     /* SIGTERM: take nothing new, finish within timeout_ms. RPC listeners are drained after this. May be NULL.
      */
     void (*drain)(void *state, unsigned timeout_ms);

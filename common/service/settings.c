@@ -54,6 +54,13 @@ const struct config_row service_config_rows[] = {
      .offset = offsetof(struct service_config, pid_file),
      .fallback = CONFIG_OPTIONAL,
      .help = "Holds the process id while the service is ready"},
+    {.key = "http",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct service_config, http),
+     .fallback = CONFIG_OPTIONAL,
+     .min = 3,
+     .max = 128,
+     .help = "host:port for monitoring, plain HTTP: /metrics, /healthz, /readyz; best on loopback"},
     {.key = NULL},
 };
 

@@ -164,6 +164,17 @@ const char *gateway_not_serving(const struct gateway *g)
     return NULL;
 }
 
+void gateway_metrics(const struct gateway *g, struct metrics *out)
+{
+    struct admission_counts counts = admission_counts(g->admission);
+    metrics_one(out, METRIC_GAUGE, "ticketgate_sessions", "Users who are in.", counts.sessions);
+    metrics_one(out, METRIC_GAUGE, "ticketgate_half_open_connections", "Clients not yet logged in.",
+                counts.half_open);
+    metrics_one(out, METRIC_COUNTER, "ticketgate_turned_away_total", "Connections over a bound.",
+                counts.turned_away);
+    audit_client_metrics(g->audit, out);
+}
+
 /* ---- end ---- */
 
 void gateway_drain(struct gateway *g, unsigned timeout_ms)

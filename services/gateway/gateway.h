@@ -78,6 +78,7 @@ enum tg_code gateway_open(const struct gateway_config *config, struct gateway **
 enum tg_code gateway_start(struct gateway *gateway, struct tg_error *err) TG_MUST_CHECK;
 void gateway_reload(struct gateway *gateway, const struct gateway_config *config);
 const char *gateway_not_serving(const struct gateway *gateway);
+void gateway_metrics(const struct gateway *gateway, struct metrics *out);
 void gateway_drain(struct gateway *gateway, unsigned timeout_ms);
 void gateway_close(struct gateway *gateway); /* NULL is fine */
 

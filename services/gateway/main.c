@@ -24,6 +24,11 @@ static const char *not_serving(void *state)
     return gateway_not_serving(state);
 }
 
+static void write_metrics(void *state, struct metrics *out)
+{
+    gateway_metrics(state, out);
+}
+
 static void drain_service(void *state, unsigned timeout_ms)
 {
     gateway_drain(state, timeout_ms);
@@ -47,6 +52,7 @@ int main(int argc, char **argv)
         .start = start_service,
         .reload = reload_service,
         .not_serving = not_serving,
+        .metrics = write_metrics,
         .drain = drain_service,
         .close = close_service,
     };

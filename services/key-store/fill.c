@@ -97,6 +97,11 @@ static enum tg_code fill_apply(struct task *task, struct store *store, struct tg
     return code;
 }
 
+static void fill_committed(struct task *task)
+{
+    atomic_fetch_add(&task->ks->keys_made, ((const struct fill *)task)->request->count);
+}
+
 static void fill_describe(const struct task *task, Tg__Event *event)
 {
     const struct fill *fill = (const struct fill *)task;
@@ -130,6 +135,7 @@ static const struct task_kind fill_kind = {
     .refused = "keys.refused",
     .unaudited = TG_ABORTED,
     .apply = fill_apply,
+    .committed = fill_committed,
     .describe = fill_describe,
     .answer = fill_answer,
     .wipe = fill_wipe,

@@ -3,6 +3,7 @@
 #ifndef TG_KEY_STORE_KEY_STORE_H
 #define TG_KEY_STORE_KEY_STORE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "common/audit_client.h"
@@ -68,7 +69,8 @@ struct key_store {
     uint8_t centre[TICKET_CENTRE_LEN];
     uint64_t key_lifetime_s;
     uint64_t answer_window_s;
-    uint64_t (*now_s)(void); /* Unix time; tests set it */
+    atomic_uint_fast64_t keys_made, keys_spent; /* since the start */
+    uint64_t (*now_s)(void);                    /* Unix time; tests set it */
 };
 
 /* lifecycle.c: for struct service. */
@@ -77,6 +79,7 @@ enum tg_code key_store_open(const void *config, void **state, struct tg_error *e
 enum tg_code key_store_start(void *state, struct tg_error *err);
 void key_store_reload(void *state, const void *config); /* reload.c */
 const char *key_store_not_serving(void *state);
+void key_store_metrics(void *state, struct metrics *out); /* metrics.c */
 void key_store_close(void *state);
 
 /* sources.c: sets ks->source. Its events go to ks->audit, which must be open. */

@@ -11,6 +11,7 @@ static const struct service service = {
     .start = key_store_start,
     .reload = key_store_reload,
     .not_serving = key_store_not_serving,
+    .metrics = key_store_metrics,
     .close = key_store_close,
 };
 

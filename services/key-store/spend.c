@@ -15,6 +15,7 @@ struct spend {
     struct ticket ticket;
     char shield_id[NAME_ID_MAX + 1]; /* "" until the key is found */
     char detail[64];
+    bool again; /* it was spent by this very request before */
     uint8_t answer[STORE_ANSWER_MAX];
     size_t answer_len;
 };
@@ -108,6 +109,7 @@ static enum tg_code answer_again(struct spend *spend, struct store *store, const
     bool same = memcmp(key->request_id, rpc_call_request_id(spend->task.call), REQUEST_ID_LEN) == 0 &&
                 strcmp(key->spent_by, spend->request->qkud_id) == 0;
     TG_ENSURE(same, err, TG_FAILED_PRECONDITION, "%s", not_ready[KEY_SPENT]);
+    spend->again = true;
     tell_request(spend, ", asked again");
     enum tg_code code = store->ops->key_answer(store, key, ks->now_s() - ks->answer_window_s, spend->answer,
                                                &spend->answer_len, err);
@@ -131,6 +133,11 @@ static enum tg_code spend_apply(struct task *task, struct store *store, struct t
 }
 
 /* ---- around it ---- */
+
+static void spend_committed(struct task *task)
+{
+    atomic_fetch_add(&task->ks->keys_spent, ((const struct spend *)task)->again ? 0 : 1);
+}
 
 static void spend_describe(const struct task *task, Tg__Event *event)
 {
@@ -156,6 +163,7 @@ static const struct task_kind kind = {
     .refused = "key.refused",
     .unaudited = TG_UNAVAILABLE, /* the same request again gets the same answer */
     .apply = spend_apply,
+    .committed = spend_committed,
     .describe = spend_describe,
     .answer = spend_answer,
 };

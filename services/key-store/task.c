@@ -104,6 +104,8 @@ static uint32_t audit_budget_ms(const struct rpc_call *call)
 static void applied(struct work *work, enum tg_code status, const char *text)
 {
     struct task *task = (struct task *)work;
+    if (status == TG_OK && task->kind->committed != NULL)
+        task->kind->committed(task);
     if (status != TG_OK) {
         task_refuse(task, status, text);
     } else if (task->kind->event == NULL) {

@@ -16,6 +16,7 @@ struct task_kind {
     enum tg_code unaudited;
     /* Exactly one of each, in this order; err->text is the reason that auditors and the caller see. */
     enum tg_code (*apply)(struct task *task, struct store *store, struct tg_error *err);
+    void (*committed)(struct task *task);                        /* it is durable; may be NULL */
     void (*describe)(const struct task *task, Tg__Event *event); /* its own fields, borrowed; may be NULL */
     void (*answer)(struct task *task);                           /* rpc_reply */
     void (*wipe)(struct task *task);                             /* before it is freed; may be NULL */

@@ -215,6 +215,11 @@ const char *bridge_not_serving(void *state)
     return pool_is_ready(bridge->pool) ? NULL : "no RADIUS server can be reached";
 }
 
+void bridge_metrics(void *state, struct metrics *out)
+{
+    audit_client_metrics(((const struct bridge *)state)->audit, out);
+}
+
 void bridge_close(void *state)
 {
     struct bridge *bridge = state;

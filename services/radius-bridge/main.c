@@ -10,6 +10,7 @@ static const struct service service = {
     .open = bridge_open,
     .start = bridge_start,
     .not_serving = bridge_not_serving,
+    .metrics = bridge_metrics,
     .close = bridge_close,
 };
 

@@ -33,6 +33,7 @@ struct bridge {
 enum tg_code bridge_open(const void *config, void **state, struct tg_error *err);
 enum tg_code bridge_start(void *state, struct tg_error *err);
 const char *bridge_not_serving(void *state);
+void bridge_metrics(void *state, struct metrics *out);
 void bridge_close(void *state);
 
 extern const struct rpc_method bridge_methods[];

@@ -66,6 +66,11 @@ const char *ticket_resolver_not_serving(void *state)
     return rpc_client_ready(tr->key_store) ? NULL : "the key store cannot be reached";
 }
 
+void ticket_resolver_metrics(void *state, struct metrics *out)
+{
+    audit_client_metrics(((const struct ticket_resolver *)state)->audit, out);
+}
+
 void ticket_resolver_close(void *state)
 {
     enum { AUDIT_WAIT_MS = 2000 };

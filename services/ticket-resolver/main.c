@@ -10,6 +10,7 @@ static const struct service service = {
     .open = ticket_resolver_open,
     .start = ticket_resolver_start,
     .not_serving = ticket_resolver_not_serving,
+    .metrics = ticket_resolver_metrics,
     .close = ticket_resolver_close,
 };
 

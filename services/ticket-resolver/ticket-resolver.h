@@ -35,6 +35,7 @@ extern const struct config_row ticket_resolver_rows[];
 enum tg_code ticket_resolver_open(const void *config, void **state, struct tg_error *err);
 enum tg_code ticket_resolver_start(void *state, struct tg_error *err);
 const char *ticket_resolver_not_serving(void *state);
+void ticket_resolver_metrics(void *state, struct metrics *out);
 void ticket_resolver_close(void *state);
 
 /* handlers.c: the table. */

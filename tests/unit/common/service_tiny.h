@@ -228,6 +228,14 @@ static const struct rpc_method tiny_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static void tiny_metrics(void *state, struct metrics *out)
+{
+    (void)state;
+    metrics_family(out, METRIC_GAUGE, "tiny_moods", "What it feels.");
+    metrics_value(out, 7, "mood", "so \"so\"\\\n", "of", "tiny", NULL);
+    metrics_value(out, UINT64_MAX, "mood", "good", NULL);
+}
+
 static const struct service tiny_service = {
     .name = "tiny",
     .summary = "Does nothing, in good order.",
@@ -239,6 +247,7 @@ static const struct service tiny_service = {
     .start = tiny_start,
     .reload = tiny_reload,
     .not_serving = tiny_not_serving,
+    .metrics = tiny_metrics,
     .drain = tiny_drain,
     .close = tiny_close,
 };

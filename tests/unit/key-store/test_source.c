@@ -33,6 +33,12 @@ static int open_with_file(void **state)
     return rig_open(state);
 }
 
+static int open_with_drbg(void **state)
+{
+    rig_source = (struct source_config){.kind = SOURCE_DRBG};
+    return rig_open(state);
+}
+
 static Tg__SourceStatusResponse *status_of(struct rig *r)
 {
     Tg__SourceStatusRequest request = TG__SOURCE_STATUS_REQUEST__INIT;
@@ -117,6 +123,52 @@ static void a_failed_health_test_is_an_alarm(void **state)
     rpc_free_response(&status->base);
 }
 
+static char *metrics_of(struct rig *r)
+{
+    struct metrics *out = metrics_new();
+    size_t len = 0;
+    assert_non_null(out);
+    key_store_metrics(r->ks, out);
+    char *text = metrics_finish(out, &len);
+    assert_non_null(text);
+    return text;
+}
+
+static void counts(struct rig *r, const char *line)
+{
+    char *text = metrics_of(r);
+    if (strstr(text, line) == NULL)
+        fail_msg("\"%s\" is not in\n%s", line, text);
+    free(text);
+}
+
+static void each_key_is_counted_once(void **state)
+{
+    struct rig *r = *state;
+    uint8_t id[REQUEST_ID_LEN] = {1};
+    struct tg_error err;
+    counts(r, "\nticketgate_keys_made_total 0\n");
+    EVENTUALLY(has_stock(r, 100));
+    Tg__FillResponse *filled = fill_s1(r, 3);
+    Tg__SpendRequest spend = spend_request(filled->entries[0]);
+    for (int i = 0; i < 2; i++) { /* the answer was lost: the same request again */
+        ProtobufCMessage *response = NULL;
+        must(call_id(r->resolver, "Spend", &spend.base, id, BUDGET_MS, &response, &err), &err);
+        rpc_free_response(response);
+    }
+    refused(r->resolver, "Spend", &spend.base, TG_FAILED_PRECONDITION, "spent");
+    Tg__FillRequest fill = fill_request("s2", "alice", 5); /* no such shield */
+    refused(r->charger, "Fill", &fill.base, TG_NOT_FOUND, "s2");
+    counts(r, "\nticketgate_keys_made_total 3\n");
+    counts(r, "\nticketgate_keys_spent_total 1\n");
+    counts(r, "\nticketgate_source_stock_keys{source=\"conditioned device\"} ");
+    counts(r, "\nticketgate_source_drawn_bytes_total{source=\"conditioned device\"} 256\n");
+    counts(r, "\nticketgate_source_failed{source=\"conditioned device\"} 0\n");
+    counts(r, "\nticketgate_audit_events_lost_total 0\n");
+    counts(r, "\nticketgate_audit_connected 1\n");
+    rpc_free_response(&filled->base);
+}
+
 static void settings_that_do_not_fit_are_refused(void **state)
 {
     struct key_store ks = {0};
@@ -137,11 +189,12 @@ int main(void)
         return 1;
     close(fd);
     const struct CMUnitTest tests[] = {
-        RIG_TEST(only_operators_ask_for_it),
-        RIG_TEST(the_drbg_is_never_dry),
+        cmocka_unit_test_setup_teardown(only_operators_ask_for_it, open_with_drbg, rig_close),
+        cmocka_unit_test_setup_teardown(the_drbg_is_never_dry, open_with_drbg, rig_close),
         cmocka_unit_test_setup_teardown(a_dry_source_refuses_fills_and_nothing_else, open_with_file,
                                         rig_close),
         cmocka_unit_test_setup_teardown(a_failed_health_test_is_an_alarm, open_with_file, rig_close),
+        cmocka_unit_test_setup_teardown(each_key_is_counted_once, open_with_file, rig_close),
         cmocka_unit_test(settings_that_do_not_fit_are_refused),
     };
     quiet();
