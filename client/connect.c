@@ -35,13 +35,30 @@ static enum client_exit count_keys(struct connection *c, struct tg_error *err)
 static enum client_exit open_shield(struct connection *c, struct tg_error *err)
 {
     char question[128];
-    snprintf(question, sizeof question, "PIN of the shield %.90s", c->options.shield);
+    snprintf(question, sizeof question, "PIN of the shield %.90s", c->options.shield.name);
     TG_CLEANUP(secret_cleanup) struct secret *pin = NULL;
     enum tg_code code = secret_source_read(&c->options.pin, "PIN", question, &pin, err);
     if (code != TG_OK)
         return exit_for_secret(code);
-    code = shield_file_open(c->options.shield, pin, &c->shield, err);
+    code = shield_place_open(&c->options.shield, pin, &c->shield, err);
     return code == TG_OK ? count_keys(c, err) : exit_for_shield(code);
+}
+
+/* Of the suites to offer, those that the shield's keys can do. */
+static enum client_exit choose_suites(struct connection *c, struct tg_error *err)
+{
+    struct connect_options *options = &c->options;
+    size_t kept = 0;
+    for (size_t i = 0; i < options->suite_count; i++) {
+        if (shield_can(c->shield, options->suites[i]))
+            options->suites[kept++] = options->suites[i];
+    }
+    options->suite_count = kept;
+    if (kept > 0)
+        return EXIT_OK;
+    tg_fail(err, TG_UNIMPLEMENTED,
+            "tokens have HMAC-SHA-256 only: leave out --suite, or use a shield in a file");
+    return EXIT_CONFIG;
 }
 
 static enum client_exit read_password(struct connection *c, struct tg_error *err)
@@ -59,6 +76,8 @@ static enum client_exit prepare(struct connection *c, struct tg_error *err)
     if (code != TG_OK)
         return exit_for_file(code);
     enum client_exit how = open_shield(c, err);
+    if (how == EXIT_OK)
+        how = choose_suites(c, err);
     if (how == EXIT_OK && c->keys_left == 0) {
         tg_fail(err, TG_FAILED_PRECONDITION,
                 "the shield has no keys left: have it filled at the charger (tg-charger fill)");

@@ -1,9 +1,10 @@
 #include "client/connect_options.h"
 
 #include "client/arguments.h"
+#include "client/low_water.h"
 #include "common/names.h"
 
-enum { LOW_WATER_DEFAULT = 10, LOW_WATER_MAX = 100000, KEEP_ALIVE_MAX_S = 3600 };
+enum { KEEP_ALIVE_MAX_S = 3600 };
 
 static enum tg_code take_gateway(void *out, const char *value, struct tg_error *err)
 {
@@ -62,7 +63,7 @@ static enum tg_code take_stdio(void *out, const char *value, struct tg_error *er
 
 static enum tg_code take_low_water(void *out, const char *value, struct tg_error *err)
 {
-    return argument_number(value, 0, LOW_WATER_MAX, &((struct connect_options *)out)->low_water, err);
+    return low_water_parse(value, &((struct connect_options *)out)->low_water, err);
 }
 
 static enum tg_code take_keep_alive(void *out, const char *value, struct tg_error *err)
@@ -78,7 +79,8 @@ static const struct argument_row rows[] = {
     {"gateway", 'g', "HOST[:PORT]", 0, take_gateway},
     {"ca", 0, "FILE", PLACE(ca), NULL},
     {"user", 'u', "NAME", 0, take_user},
-    {"shield", 's', "FILE", PLACE(shield), NULL},
+    {"shield", 's', "FILE|URI", PLACE(shield.name), NULL},
+    {"pkcs11-module", 0, "FILE", PLACE(shield.module), NULL},
     {NULL, 'L', "[BIND:]PORT:HOST:HOSTPORT", 0, take_forward},
     {NULL, 'W', "HOST:PORT", 0, take_stdio},
     {"password-file", 0, "FILE", PLACE(password.file), NULL},
@@ -102,7 +104,7 @@ static enum tg_code check(const struct connect_options *options, struct tg_error
     TG_ENSURE(options->ca != NULL, err, TG_INVALID_ARGUMENT,
               "--ca FILE is missing: the certificate of whoever signed the gateway's");
     TG_ENSURE(options->user != NULL, err, TG_INVALID_ARGUMENT, "--user NAME is missing");
-    TG_ENSURE(options->shield != NULL, err, TG_INVALID_ARGUMENT, "--shield FILE is missing");
+    TG_TRY(shield_place_check(&options->shield, err));
     TG_ENSURE(options->password.file == NULL || options->password.fd < 0, err, TG_INVALID_ARGUMENT,
               "--password-file and --password-fd: one of them");
     TG_ENSURE(options->pin.file == NULL || options->pin.fd < 0, err, TG_INVALID_ARGUMENT,

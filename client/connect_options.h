@@ -4,11 +4,13 @@
 
 #include "client/secret_source.h"
 #include "client/session/session.h"
+#include "client/shield_place.h"
 
 struct connect_options { /* texts are borrowed from argv */
     bool help;
     struct host_port gateway;
-    const char *ca, *user, *shield, *qkud_id;
+    const char *ca, *user, *qkud_id;
+    struct shield_place shield;
     struct secret_source password, pin;
     const struct suite *suites[LOGIN_SUITES_MAX];
     size_t suite_count;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/low_water.h"
 #include "common/utf8.h"
 
 enum { BANNER_MAX = 2048, POLICY_MAX = 160, TARGETS_SHOWN = 16, TARGETS_TEXT_MAX = 1024 };
@@ -50,16 +51,6 @@ static void say_targets(const struct say *say, const Tg__Welcome *welcome)
         SAY(say, LOG_INFO, "session.targets", text, LOG_NUMBER("targets", welcome->n_targets));
 }
 
-static void say_low_water(const struct say *say, uint32_t low_water, size_t keys_left)
-{
-    char text[160];
-    snprintf(text, sizeof text,
-             "%s%zu key%s left on the shield: have it filled at the charger (tg-charger fill)",
-             keys_left > 0 ? "only " : "", keys_left, keys_left == 1 ? "" : "s");
-    if (keys_left < low_water)
-        SAY(say, LOG_WARNING, "shield.low", text, LOG_NUMBER("keys_left", keys_left));
-}
-
 void say_connected(const struct say *say, const struct connect_options *options,
                    const struct login_session *session, size_t keys_left)
 {
@@ -77,5 +68,5 @@ void say_connected(const struct say *say, const struct connect_options *options,
         LOG_NUMBER("max_streams", welcome->max_streams), LOG_NUMBER("keys_left", keys_left));
     say_banner(say, welcome);
     say_targets(say, welcome);
-    say_low_water(say, options->low_water, keys_left);
+    low_water_say(say, options->low_water, keys_left);
 }

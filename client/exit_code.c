@@ -6,7 +6,9 @@ const struct exit_row exit_table[] = {
     {EXIT_OK, "ok", "ended as asked: by you or, with -W, by the target", NULL},
     {EXIT_USAGE, "usage", "wrong arguments, or a secret was needed and there is no terminal", "see --help"},
     {EXIT_BAD_INPUT, "bad-input",
-     "a file holds what it must not: damaged shield, unreadable CA, empty password", NULL},
+     "something holds what it must not: damaged shield, token without PIN or id, unreadable CA, empty "
+     "password",
+     NULL},
     {EXIT_NO_INPUT, "no-input", "a file that was named is not there: shield, CA, password, PIN",
      "is the shield plugged in, and is the path right?"},
     {EXIT_GATEWAY_UNREACHABLE, "unreachable",
@@ -16,11 +18,14 @@ const struct exit_row exit_table[] = {
     {EXIT_CANNOT_CREATE, "cannot-create", "the shield could not be created", NULL},
     {EXIT_IO, "io", "a disk or terminal failed", NULL},
     {EXIT_TRY_LATER, "try-later",
-     "the gateway cannot take the login now, or another program has the shield open", "try again in a while"},
+     "the gateway cannot take the login now, another program has the shield open, or the shield was pulled",
+     "try again in a while"},
     {EXIT_PROTOCOL, "protocol", "the other side broke the protocol", "report it to your operator"},
     {EXIT_REFUSED, "refused", "the login was refused",
      "check user name and password; if they are right, tell your operator when it was, and the trace id"},
-    {EXIT_CONFIG, "config", "a setting does not fit: file permissions, suites, sealing, a local port in use",
+    {EXIT_CONFIG, "config",
+     "a setting does not fit: file permissions, a token that cannot do it, suites, sealing, a local port in "
+     "use",
      NULL},
     {EXIT_WRONG_PIN, "wrong-pin", "wrong PIN (or the shield was altered)", "try again with the right PIN"},
     {EXIT_SHIELD_EMPTY, "shield-empty", "the shield has no usable key left", NULL},
@@ -32,6 +37,7 @@ const struct exit_row exit_table[] = {
     {EXIT_CONNECTION_LOST, "connection-lost", "the connection broke in the middle of the session",
      "log in again"},
     {EXIT_TARGET, "target", "with -W: the target was refused or cannot be reached", NULL},
+    {EXIT_PIN_LOCKED, "pin-locked", "the token's PIN is locked after too many wrong ones", NULL},
     {EXIT_OK, NULL, NULL, NULL},
 };
 
@@ -107,14 +113,18 @@ enum client_exit exit_for_shield(enum tg_code code)
     case TG_NOT_FOUND:
         return EXIT_NO_INPUT;
     case TG_PERMISSION_DENIED:
+    case TG_UNIMPLEMENTED:
         return EXIT_CONFIG;
     case TG_UNAUTHENTICATED:
         return EXIT_WRONG_PIN;
+    case TG_OUT_OF_RANGE:
+        return EXIT_PIN_LOCKED;
     case TG_DATA_LOSS:
     case TG_INVALID_ARGUMENT:
     case TG_ALREADY_EXISTS:
         return EXIT_BAD_INPUT;
     case TG_UNAVAILABLE:
+    case TG_ABORTED:
         return EXIT_TRY_LATER;
     case TG_FAILED_PRECONDITION:
         return EXIT_SHIELD_EMPTY;

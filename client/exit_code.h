@@ -27,7 +27,8 @@ enum client_exit {
     EXIT_TIMED_OUT = 84,
     EXIT_ENDED_BY_OPERATOR = 85,
     EXIT_CONNECTION_LOST = 86,
-    EXIT_TARGET = 87
+    EXIT_TARGET = 87,
+    EXIT_PIN_LOCKED = 88
 };
 
 struct exit_row {

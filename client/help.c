@@ -4,13 +4,16 @@
 
 void connect_help(FILE *out)
 {
-    fputs("Usage: ticketgate connect --gateway HOST[:PORT] --ca FILE --user NAME --shield FILE [OPTION]...\n"
+    fputs("Usage: ticketgate connect --gateway HOST[:PORT] --ca FILE --user NAME --shield FILE|URI "
+          "[OPTION]...\n"
           "Log in with one key of the shield and stay connected until interrupted.\n"
           "\n"
           "  -g, --gateway HOST[:PORT]  the gateway (port 8443); its certificate must be for HOST\n"
           "      --ca FILE              certificates (PEM) of whoever signed the gateway's\n"
           "  -u, --user NAME            account for remote maintenance\n"
-          "  -s, --shield FILE          the shield that carries the keys\n"
+          "  -s, --shield FILE|URI      the shield that carries the keys: a file, or a PKCS#11 token by its\n"
+          "                             URI (pkcs11:token=shield-17)\n"
+          "      --pkcs11-module FILE   the token's PKCS#11 module (those that p11-kit is configured with)\n"
           "  -L [BIND:]PORT:HOST:HOSTPORT\n"
           "                             listen on PORT here (0: a free one; BIND: 127.0.0.1) and forward\n"
           "                             to HOST:HOSTPORT behind the gateway; may be given several times\n"
@@ -36,12 +39,14 @@ void connect_help(FILE *out)
 
 void shield_help(FILE *out)
 {
-    fputs("Usage: ticketgate shield status --shield FILE [OPTION]...\n"
+    fputs("Usage: ticketgate shield status --shield FILE|URI [OPTION]...\n"
           "Show what is left on a shield.\n"
           "\n"
-          "  -s, --shield FILE          the shield\n"
+          "  -s, --shield FILE|URI      the shield: a file, or a PKCS#11 token by its URI\n"
+          "      --pkcs11-module FILE   the token's PKCS#11 module\n"
           "      --pin-file FILE        its PIN: the first line of a file that only you can read\n"
           "      --pin-fd N             the same from descriptor N; without these you are asked\n"
+          "      --low-water N          warn when fewer keys than this are left (10)\n"
           "      --json                 as one JSON object\n"
           "  -h, --help                 show this\n",
           out);

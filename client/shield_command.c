@@ -8,13 +8,15 @@
 #include "client/arguments.h"
 #include "client/commands.h"
 #include "client/exit_code.h"
+#include "client/low_water.h"
 #include "client/say.h"
 #include "client/secret_source.h"
-#include "common/shield/shield.h"
+#include "client/shield_place.h"
 
 struct shield_options {
-    const char *shield;
+    struct shield_place shield;
     struct secret_source pin;
+    uint32_t low_water;
     bool json, help;
 };
 
@@ -23,18 +25,29 @@ static enum tg_code take_pin_fd(void *out, const char *value, struct tg_error *e
     return secret_source_parse_fd(value, &((struct shield_options *)out)->pin.fd, err);
 }
 
+static enum tg_code take_low_water(void *out, const char *value, struct tg_error *err)
+{
+    return low_water_parse(value, &((struct shield_options *)out)->low_water, err);
+}
+
 #define PLACE(member) offsetof(struct shield_options, member)
 static const struct argument_row rows[] = {
-    {"shield", 's', "FILE", PLACE(shield), NULL}, {"pin-file", 0, "FILE", PLACE(pin.file), NULL},
-    {"pin-fd", 0, "N", 0, take_pin_fd},           {"json", 0, NULL, PLACE(json), NULL},
-    {"help", 'h', NULL, PLACE(help), NULL},       {0},
+    {"shield", 's', "FILE|URI", PLACE(shield.name), NULL},
+    {"pkcs11-module", 0, "FILE", PLACE(shield.module), NULL},
+    {"pin-file", 0, "FILE", PLACE(pin.file), NULL},
+    {"pin-fd", 0, "N", 0, take_pin_fd},
+    {"low-water", 0, "N", 0, take_low_water},
+    {"json", 0, NULL, PLACE(json), NULL},
+    {"help", 'h', NULL, PLACE(help), NULL},
+    {0},
 };
 
-static void print_json(const struct shield_status *status)
+static void print_json(const struct shield_status *status, uint32_t low_water)
 {
     json_t *object =
-        json_pack("{s:s, s:I, s:I, s:I}", "shield_id", status->shield_id, "ready", (json_int_t)status->ready,
-                  "expired", (json_int_t)status->expired, "next_expiry_s", (json_int_t)status->next_expiry_s);
+        json_pack("{s:s, s:I, s:I, s:I, s:b}", "shield_id", status->shield_id, "ready",
+                  (json_int_t)status->ready, "expired", (json_int_t)status->expired, "next_expiry_s",
+                  (json_int_t)status->next_expiry_s, "low", status->ready < low_water);
     if (object == NULL)
         return;
     json_dumpf(object, stdout, JSON_COMPACT);
@@ -42,7 +55,7 @@ static void print_json(const struct shield_status *status)
     json_decref(object);
 }
 
-static void print_text(const struct shield_status *status)
+static void print_text(const struct shield_status *status, uint32_t low_water)
 {
     printf("shield   %s\nready    %zu\nexpired  %zu\n", status->shield_id, status->ready, status->expired);
     time_t next = (time_t)status->next_expiry_s;
@@ -51,8 +64,8 @@ static void print_text(const struct shield_status *status)
     if (next != 0 && localtime_r(&next, &tm) != NULL &&
         strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm) > 0)
         printf("the next key expires on %s\n", text);
-    if (status->ready == 0)
-        printf("no keys are left: have the shield filled at the charger (tg-charger fill)\n");
+    fflush(stdout);
+    low_water_say(&(struct say){.program = "ticketgate"}, low_water, status->ready);
 }
 
 static enum client_exit show(const struct shield_options *options, struct tg_error *err)
@@ -63,16 +76,16 @@ static enum client_exit show(const struct shield_options *options, struct tg_err
         return exit_for_secret(code);
     struct shield *shield = NULL;
     struct shield_status status;
-    code = shield_file_open(options->shield, pin, &shield, err);
+    code = shield_place_open(&options->shield, pin, &shield, err);
     if (code == TG_OK)
         code = shield_get_status(shield, (uint64_t)time(NULL), &status, err);
     shield_close(shield);
     if (code != TG_OK)
         return exit_for_shield(code);
     if (options->json)
-        print_json(&status);
+        print_json(&status, options->low_water);
     else
-        print_text(&status);
+        print_text(&status, options->low_water);
     return EXIT_OK;
 }
 
@@ -93,16 +106,12 @@ static enum client_exit run(int argc, char **argv, struct shield_options *option
         shield_help(stdout);
         return EXIT_OK;
     }
-    if (options->shield == NULL) {
-        tg_fail(err, TG_INVALID_ARGUMENT, "--shield FILE is missing");
-        return EXIT_USAGE;
-    }
-    return show(options, err);
+    return shield_place_check(&options->shield, err) == TG_OK ? show(options, err) : EXIT_USAGE;
 }
 
 int shield_command(int argc, char **argv)
 {
-    struct shield_options options = {.pin.fd = -1};
+    struct shield_options options = {.pin.fd = -1, .low_water = LOW_WATER_DEFAULT};
     struct tg_error err = {0};
     enum client_exit how = run(argc, argv, &options, &err);
     const struct say say = {.program = "ticketgate", .json = options.json};

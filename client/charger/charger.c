@@ -9,6 +9,7 @@
 
 #include "client/charger/fill.h"
 #include "client/charger/options.h"
+#include "client/low_water.h"
 #include "client/say.h"
 
 enum { EXIT_INTERRUPTED = 130, BAR_WIDTH = 40 };
@@ -68,7 +69,8 @@ static enum client_exit read_secrets(struct charger *c, struct tg_error *err)
 {
     const struct charger_options *options = &c->options;
     char question[160];
-    c->created = access(options->shield, F_OK) != 0 && errno == ENOENT;
+    c->created = !shield_place_is_token(&options->shield) && access(options->shield.name, F_OK) != 0 &&
+                 errno == ENOENT;
     snprintf(question, sizeof question, "%sPIN of the shield %s", c->created ? "New " : "",
              options->shield_id);
     enum tg_code code = c->created ? secret_source_read_new(&options->pin, "PIN", question, &c->pin, err)
@@ -83,19 +85,19 @@ static enum client_exit read_secrets(struct charger *c, struct tg_error *err)
 static enum client_exit open_shield(struct charger *c, struct tg_error *err)
 {
     const struct charger_options *options = &c->options;
-    if (c->created && shield_file_create(options->shield, options->shield_id, c->pin, err) != TG_OK) {
+    if (c->created && shield_file_create(options->shield.name, options->shield_id, c->pin, err) != TG_OK) {
         c->created = false;
         return err->code == TG_INVALID_ARGUMENT ? EXIT_BAD_INPUT : EXIT_CANNOT_CREATE;
     }
     struct shield_status status;
-    enum tg_code code = shield_file_open(options->shield, c->pin, &c->shield, err);
+    enum tg_code code = shield_place_open(&options->shield, c->pin, &c->shield, err);
     if (code == TG_OK)
         code = shield_get_status(c->shield, 0, &status, err);
     if (code != TG_OK)
         return exit_for_shield(code);
     if (strcmp(status.shield_id, options->shield_id) != 0) {
-        tg_fail(err, TG_INVALID_ARGUMENT, "%s is the shield %s, not %s", options->shield, status.shield_id,
-                options->shield_id);
+        tg_fail(err, TG_INVALID_ARGUMENT, "%s is the shield %s, not %s", options->shield.name,
+                status.shield_id, options->shield_id);
         return EXIT_BAD_INPUT;
     }
     return EXIT_OK;
@@ -124,6 +126,7 @@ static void say_filled(struct charger *c, uint32_t filled)
              status.shield_id, status.ready, interrupted ? "; interrupted" : "");
     SAY(&c->say, LOG_INFO, "fill.done", text, LOG_TEXT("shield_id", status.shield_id),
         LOG_NUMBER("filled", filled), LOG_NUMBER("ready", status.ready));
+    low_water_say(&c->say, c->options.low_water, status.ready);
 }
 
 static enum client_exit fill(struct charger *c, struct tg_error *err)
@@ -131,7 +134,6 @@ static enum client_exit fill(struct charger *c, struct tg_error *err)
     const struct fill_request request = {.key_store = c->key_store,
                                          .timeout_ms = (uint32_t)c->config.timeout_ms,
                                          .shield = c->shield,
-                                         .shield_path = c->options.shield,
                                          .shield_id = c->options.shield_id,
                                          .user = c->options.user,
                                          .password = c->password,
@@ -148,7 +150,7 @@ static enum client_exit fill(struct charger *c, struct tg_error *err)
     if (filled > 0)
         say_filled(c, filled);
     else if (c->created)
-        unlink(c->options.shield); /* nothing came of it */
+        unlink(c->options.shield.name); /* nothing came of it */
     return how;
 }
 
@@ -158,7 +160,7 @@ static enum client_exit run(struct charger *c, struct tg_error *err)
     if (how == EXIT_OK)
         how = fill(c, err);
     else if (c->created && c->shield != NULL)
-        unlink(c->options.shield);
+        unlink(c->options.shield.name);
     return how;
 }
 
@@ -173,7 +175,7 @@ static void charger_fini(struct charger *c)
 
 static void help(void)
 {
-    puts("Usage: tg-charger [fill] --config FILE --shield FILE --shield-id ID --user NAME --count N "
+    puts("Usage: tg-charger [fill] --config FILE --shield FILE|URI --shield-id ID --user NAME --count N "
          "[OPTION]...\n"
          "Log a user in and fill his shield with fresh quantum keys.\n"
          "\n"
@@ -185,13 +187,17 @@ static void help(void)
          "      --key FILE             its private key; not needed for ipc://\n"
          "      --ca FILE              who signs the key store's certificate\n"
          "                             these four stand in place of what the file says\n"
-         "  -s, --shield FILE          the shield; one that is not there yet is created with a new PIN\n"
+         "  -s, --shield FILE|URI      the shield: a file (one that is not there yet is created with a new "
+         "PIN),\n"
+         "                             or a PKCS#11 token whose label is the shield's id: pkcs11:token=ID\n"
+         "      --pkcs11-module FILE   the token's PKCS#11 module (those that p11-kit is configured with)\n"
          "      --shield-id ID         the shield's id, as it was registered (tgctl shield add)\n"
          "  -u, --user NAME            the shield's owner, who logs in\n"
          "  -n, --count N              how many keys (1 to 4096)\n"
          "      --chunk N              how many in one go (100, at most 1000); each is a login of its own, "
          "so\n"
          "                             where passwords are good for one time, take all in one\n"
+         "      --low-water N          warn when fewer keys than this are on the shield in the end (10)\n"
          "      --pin-file FILE        the shield's PIN: the first line of a file that only you can read\n"
          "      --pin-fd N             the same from descriptor N\n"
          "      --password-file FILE   the user's password, likewise\n"

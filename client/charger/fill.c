@@ -1,8 +1,8 @@
 #include "client/charger/fill.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/charger/options.h"
 #include "client/charger/pending.h"
@@ -46,6 +46,14 @@ static enum tg_code call(const struct fill_request *request, const char *method,
     return rpc_call_wait(request->key_store, &rpc, response, err);
 }
 
+static enum tg_code check_entry(const Tg__FillEntry *entry, struct tg_error *err)
+{
+    struct ticket ticket;
+    TG_ENSURE(entry->ticket.len == TICKET_LEN && entry->key.len == QUANTUM_KEY_LEN, err, TG_DATA_LOSS,
+              "the key store sent a ticket or key of the wrong length");
+    return ticket_peek(entry->ticket.data, TICKET_LEN, &ticket, err);
+}
+
 static enum tg_code check(const Tg__FillResponse *response, uint32_t wanted, struct tg_error *err)
 {
     TG_ENSURE(response->n_entries == wanted, err, TG_DATA_LOSS, "the key store sent %zu keys instead of %u",
@@ -53,9 +61,7 @@ static enum tg_code check(const Tg__FillResponse *response, uint32_t wanted, str
     TG_ENSURE(response->fill_id.len > 0 && response->fill_id.len <= PENDING_FILL_ID_MAX, err, TG_DATA_LOSS,
               "the key store sent a fill id of %zu bytes", response->fill_id.len);
     for (size_t i = 0; i < response->n_entries; i++)
-        TG_ENSURE(response->entries[i]->ticket.len == TICKET_LEN &&
-                      response->entries[i]->key.len == QUANTUM_KEY_LEN,
-                  err, TG_DATA_LOSS, "the key store sent a ticket or key of the wrong length");
+        TG_TRY(check_entry(response->entries[i], err));
     return TG_OK;
 }
 
@@ -86,8 +92,8 @@ static enum tg_code put_on_shield(const struct fill_request *request, const Tg__
     return code;
 }
 
-static enum client_exit confirm(const struct fill_request *request, const struct pending *pending,
-                                struct tg_error *err)
+static enum tg_code confirm(const struct fill_request *request, const struct pending *pending,
+                            struct tg_error *err)
 {
     Tg__ConfirmFillRequest message = TG__CONFIRM_FILL_REQUEST__INIT;
     message.fill_id = pb_bytes(pending->fill_id, pending->fill_id_len);
@@ -95,65 +101,91 @@ static enum client_exit confirm(const struct fill_request *request, const struct
     ProtobufCMessage *response = NULL;
     enum tg_code code = call(request, "ConfirmFill", &message.base, true, &response, err);
     rpc_free_response(response);
-    if (code != TG_OK)
-        return exit_for_call(code);
-    return pending_remove(request->shield_path, err) == TG_OK ? EXIT_OK : EXIT_IO;
+    return code;
 }
 
-static enum client_exit keys_on_shield(const struct fill_request *request, uint32_t *keys,
-                                       struct tg_error *err)
+static enum client_exit forget(const struct fill_request *request, struct tg_error *err)
 {
-    struct shield_status status;
-    enum tg_code code = shield_get_status(request->shield, (uint64_t)time(NULL), &status, err);
-    *keys = code == TG_OK ? (uint32_t)(status.ready + status.expired) : 0;
+    enum tg_code code = pending_remove(request->shield, err);
     return code == TG_OK ? EXIT_OK : exit_for_shield(code);
 }
 
-/* As many keys on the shield as before: they never got there (and stay unusable at the key store), unless
- * there may have been so many that expired ones had to give way. */
-static bool was_added(const struct pending *pending, uint32_t keys)
+/* Takes back what there is of it: the key store lets a fill lapse that nobody confirms. */
+static enum client_exit undo(const struct fill_request *request, const struct pending *pending,
+                             struct tg_error *err)
 {
-    return keys != pending->keys_before || pending->keys_before + pending->count > CHARGER_COUNT_MAX;
+    enum tg_code code = shield_remove(request->shield, pending->key_ids, pending->count, err);
+    return code == TG_OK ? forget(request, err) : exit_for_shield(code);
+}
+
+/* A fill that is on the shield as a whole is confirmed. The key store may have waited too long for that, or
+ * the shield has been revoked: then its keys are worth nothing. */
+static enum client_exit confirm_late(const struct fill_request *request, const struct pending *pending,
+                                     struct tg_error *err)
+{
+    enum tg_code code = confirm(request, pending, err);
+    if (code == TG_FAILED_PRECONDITION || code == TG_NOT_FOUND)
+        return undo(request, pending, err);
+    return code == TG_OK ? forget(request, err) : exit_for_call(code);
 }
 
 /* A fill that was interrupted last time. */
 static enum client_exit catch_up(const struct fill_request *request, struct tg_error *err)
 {
     struct pending pending;
-    bool found = false;
-    uint32_t keys = 0;
-    enum tg_code code = pending_read(request->shield_path, &pending, &found, err);
+    bool found = false, whole = false;
+    enum tg_code code = pending_read(request->shield, &pending, &found, err);
+    if (code == TG_OK && found)
+        code = shield_has(request->shield, pending.key_ids[pending.count - 1], &whole, err);
     if (code != TG_OK)
-        return code == TG_DATA_LOSS ? EXIT_BAD_INPUT : exit_for_file(code);
+        return exit_for_shield(code);
     if (!found)
         return EXIT_OK;
-    enum client_exit how = keys_on_shield(request, &keys, err);
-    if (how != EXIT_OK)
-        return how;
-    if (strcmp(pending.shield_id, request->shield_id) == 0 && was_added(&pending, keys))
-        return confirm(request, &pending, err);
-    return pending_remove(request->shield_path, err) == TG_OK ? EXIT_OK : EXIT_IO;
+    bool ours = strcmp(pending.shield_id, request->shield_id) == 0;
+    return whole && ours ? confirm_late(request, &pending, err) : undo(request, &pending, err);
+}
+
+/* In the order in which a shield gives keys out again. */
+static int in_order(const void *a, const void *b)
+{
+    const Tg__FillEntry *const *left = a, *const *right = b;
+    struct ticket l, r;
+    TG_INVARIANT(ticket_peek((*left)->ticket.data, TICKET_LEN, &l, NULL) == TG_OK &&
+                 ticket_peek((*right)->ticket.data, TICKET_LEN, &r, NULL) == TG_OK);
+    if (l.expires_s != r.expires_s)
+        return l.expires_s < r.expires_s ? -1 : 1;
+    return memcmp(l.key_id, r.key_id, sizeof l.key_id);
+}
+
+static struct pending note_of(const struct fill_request *request, const Tg__FillResponse *response)
+{
+    struct pending pending = {.fill_id_len = response->fill_id.len, .count = response->n_entries};
+    memcpy(pending.fill_id, response->fill_id.data, response->fill_id.len);
+    snprintf(pending.shield_id, sizeof pending.shield_id, "%s", request->shield_id);
+    for (size_t i = 0; i < response->n_entries; i++) {
+        struct ticket ticket;
+        TG_INVARIANT(ticket_peek(response->entries[i]->ticket.data, TICKET_LEN, &ticket, NULL) == TG_OK);
+        memcpy(pending.key_ids[i], ticket.key_id, sizeof ticket.key_id);
+    }
+    return pending;
 }
 
 /* Made, remembered, put on the shield, confirmed: wherever this breaks off, the next run knows what to do. */
-static enum client_exit keep(const struct fill_request *request, const Tg__FillResponse *response,
+static enum client_exit keep(const struct fill_request *request, Tg__FillResponse *response,
                              struct tg_error *err)
 {
-    struct pending pending = {.fill_id_len = response->fill_id.len, .count = (uint32_t)response->n_entries};
-    memcpy(pending.fill_id, response->fill_id.data, response->fill_id.len);
-    snprintf(pending.shield_id, sizeof pending.shield_id, "%s", request->shield_id);
-    enum client_exit how = keys_on_shield(request, &pending.keys_before, err);
-    if (how != EXIT_OK)
-        return how;
-    enum tg_code code = pending_write(request->shield_path, &pending, err);
+    qsort(response->entries, response->n_entries, sizeof *response->entries, in_order);
+    const struct pending pending = note_of(request, response);
+    enum tg_code code = pending_write(request->shield, &pending, err);
     if (code != TG_OK)
-        return exit_for_file(code);
+        return exit_for_shield(code);
     code = put_on_shield(request, response, err);
-    if (code == TG_OK)
-        return confirm(request, &pending, err);
-    if (pending_remove(request->shield_path, NULL) != TG_OK)
-        return EXIT_IO;
-    return exit_for_shield(code);
+    if (code != TG_OK) {
+        undo(request, &pending, NULL); /* if it cannot be done now, the next run does it */
+        return exit_for_shield(code);
+    }
+    code = confirm(request, &pending, err);
+    return code == TG_OK ? forget(request, err) : exit_for_call(code);
 }
 
 static enum client_exit fill_chunk(const struct fill_request *request, uint32_t count, struct tg_error *err)
@@ -167,7 +199,7 @@ static enum client_exit fill_chunk(const struct fill_request *request, uint32_t 
     enum tg_code code = call(request, "Fill", &message.base, false, &response, err);
     if (code != TG_OK)
         return exit_for_call(code);
-    const Tg__FillResponse *fill = (const Tg__FillResponse *)response;
+    Tg__FillResponse *fill = (Tg__FillResponse *)response;
     enum client_exit how = check(fill, count, err) == TG_OK ? keep(request, fill, err) : EXIT_PROTOCOL;
     rpc_free_response(response);
     return how;

@@ -12,7 +12,6 @@ struct fill_request { /* all borrowed */
     struct rpc_client *key_store;
     uint32_t timeout_ms; /* of each call */
     struct shield *shield;
-    const char *shield_path; /* the unfinished fill is remembered beside it */
     const char *shield_id, *user;
     const struct secret *password;
     uint32_t count, chunk;

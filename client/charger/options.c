@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/arguments.h"
+#include "client/low_water.h"
 #include "common/names.h"
 
 const struct config_row charger_config_rows[] = {
@@ -41,6 +42,11 @@ static enum tg_code take_chunk(void *out, const char *value, struct tg_error *er
     return argument_number(value, 1, CHARGER_CHUNK_MAX, &((struct charger_options *)out)->chunk, err);
 }
 
+static enum tg_code take_low_water(void *out, const char *value, struct tg_error *err)
+{
+    return low_water_parse(value, &((struct charger_options *)out)->low_water, err);
+}
+
 static enum tg_code take_password_fd(void *out, const char *value, struct tg_error *err)
 {
     return secret_source_parse_fd(value, &((struct charger_options *)out)->password.fd, err);
@@ -58,11 +64,13 @@ static const struct argument_row rows[] = {
     {"certificate", 0, "FILE", PLACE(certificate), NULL},
     {"key", 0, "FILE", PLACE(key), NULL},
     {"ca", 0, "FILE", PLACE(ca), NULL},
-    {"shield", 's', "FILE", PLACE(shield), NULL},
+    {"shield", 's', "FILE|URI", PLACE(shield.name), NULL},
+    {"pkcs11-module", 0, "FILE", PLACE(shield.module), NULL},
     {"shield-id", 0, "ID", 0, take_shield_id},
     {"user", 'u', "NAME", 0, take_user},
     {"count", 'n', "N", 0, take_count},
     {"chunk", 0, "N", 0, take_chunk},
+    {"low-water", 0, "N", 0, take_low_water},
     {"password-file", 0, "FILE", PLACE(password.file), NULL},
     {"password-fd", 0, "N", 0, take_password_fd},
     {"pin-file", 0, "FILE", PLACE(pin.file), NULL},
@@ -78,7 +86,7 @@ static enum tg_code check(const struct charger_options *options, struct tg_error
 {
     TG_ENSURE(options->config != NULL || options->address != NULL, err, TG_INVALID_ARGUMENT,
               "--config FILE or --key-store ADDRESS is missing");
-    TG_ENSURE(options->shield != NULL, err, TG_INVALID_ARGUMENT, "--shield FILE is missing");
+    TG_TRY(shield_place_check(&options->shield, err));
     TG_ENSURE(options->shield_id != NULL, err, TG_INVALID_ARGUMENT,
               "--shield-id ID is missing: as it was registered (tgctl shield add)");
     TG_ENSURE(options->user != NULL, err, TG_INVALID_ARGUMENT, "--user NAME is missing");
@@ -92,7 +100,8 @@ static enum tg_code check(const struct charger_options *options, struct tg_error
 
 enum tg_code charger_options_parse(int argc, char **argv, struct charger_options *out, struct tg_error *err)
 {
-    *out = (struct charger_options){.password.fd = -1, .pin.fd = -1, .chunk = CHARGER_CHUNK_DEFAULT};
+    *out = (struct charger_options){
+        .password.fd = -1, .pin.fd = -1, .chunk = CHARGER_CHUNK_DEFAULT, .low_water = LOW_WATER_DEFAULT};
     bool has_command = argc > 1 && strcmp(argv[1], "fill") == 0;
     TG_TRY(arguments_parse(argc - has_command, argv + has_command, rows, out, err));
     return out->help || out->version ? TG_OK : check(out, err);

@@ -2,12 +2,14 @@
 #ifndef TG_CLIENT_CHARGER_OPTIONS_H
 #define TG_CLIENT_CHARGER_OPTIONS_H
 
+#include "client/charger/pending.h"
 #include "client/secret_source.h"
+#include "client/shield_place.h"
 #include "common/rpc/rpc.h"
 
 enum charger_limits {
-    CHARGER_COUNT_MAX = 4096, /* what fits on a shield */
-    CHARGER_CHUNK_MAX = 1000, /* what the key store makes in one go */
+    CHARGER_COUNT_MAX = 4096,              /* what fits on a shield */
+    CHARGER_CHUNK_MAX = PENDING_COUNT_MAX, /* what the key store makes in one go */
     CHARGER_CHUNK_DEFAULT = 100
 };
 
@@ -21,8 +23,9 @@ struct charger_options { /* texts are borrowed from argv */
     bool help, version;
     const char *config;
     const char *address, *certificate, *key, *ca; /* the key store; in place of the file, or of parts of it */
-    const char *shield, *shield_id, *user;
-    uint32_t count, chunk;
+    struct shield_place shield;
+    const char *shield_id, *user;
+    uint32_t count, chunk, low_water;
     struct secret_source password, pin;
     bool quiet, json;
 };

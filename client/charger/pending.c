@@ -1,88 +1,86 @@
 #include "client/charger/pending.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "common/file.h"
-#include "common/trace.h"
+enum pending_sizes {
+    VERSION = 1,
+    BYTES_MAX = 5 + PENDING_FILL_ID_MAX + NAME_ID_MAX + (int)sizeof(((struct pending *)0)->key_ids)
+};
+_Static_assert((int)BYTES_MAX <= (int)SHIELD_NOTE_MAX, "a shield takes a note of any fill");
 
-enum { FILE_MAX = 1024 };
-
-static void path_of(const char *shield, char out[PATH_MAX])
+static size_t put_text(uint8_t *out, const void *text, size_t len)
 {
-    snprintf(out, PATH_MAX, "%s.pending", shield);
+    out[0] = (uint8_t)len;
+    memcpy(out + 1, text, len);
+    return 1 + len;
 }
 
-enum tg_code pending_write(const char *shield, const struct pending *pending, struct tg_error *err)
+static size_t encode(const struct pending *pending, uint8_t out[BYTES_MAX])
 {
-    char path[PATH_MAX], id[2 * PENDING_FILL_ID_MAX + 1], text[FILE_MAX];
-    path_of(shield, path);
-    hex_encode(pending->fill_id, pending->fill_id_len, id);
-    int len = snprintf(text, sizeof text,
-                       "{\"fill_id\":\"%s\",\"shield_id\":\"%s\",\"keys_before\":%u,\"count\":%u}\n", id,
-                       pending->shield_id, pending->keys_before, pending->count);
-    TG_INVARIANT(len > 0 && (size_t)len < sizeof text);
-    return file_replace(path, text, (size_t)len, err);
+    size_t at = 0;
+    out[at++] = VERSION;
+    at += put_text(out + at, pending->fill_id, pending->fill_id_len);
+    at += put_text(out + at, pending->shield_id, strlen(pending->shield_id));
+    out[at++] = (uint8_t)(pending->count >> 8);
+    out[at++] = (uint8_t)pending->count;
+    memcpy(out + at, pending->key_ids, pending->count * TICKET_KEY_ID_LEN);
+    return at + pending->count * TICKET_KEY_ID_LEN;
 }
 
-/* Hex of 1 to `max` bytes. */
-static bool decode_id(const char *hex, uint8_t *out, size_t max, size_t *len)
+/* Length byte and text, of 1 to max bytes; how many bytes that was, 0: malformed. */
+static size_t get_text(const uint8_t *bytes, size_t len, void *out, size_t max)
 {
-    size_t digits = strlen(hex);
-    *len = digits / 2;
-    return digits != 0 && digits % 2 == 0 && *len <= max && hex_decode(hex, *len, out);
+    if (len < 1 || bytes[0] < 1 || bytes[0] > max || len < 1 + (size_t)bytes[0])
+        return 0;
+    memcpy(out, bytes + 1, bytes[0]);
+    return 1 + (size_t)bytes[0];
 }
 
-static bool decode(const char *text, size_t len, struct pending *out)
+static bool decode(const uint8_t *bytes, size_t len, struct pending *out)
 {
-    const char *id = NULL, *shield_id = NULL;
-    json_int_t before = -1, count = -1;
-    json_t *object = json_loadb(text, len, 0, NULL);
-    bool good = object != NULL &&
-                json_unpack(object, "{s:s, s:s, s:I, s:I}", "fill_id", &id, "shield_id", &shield_id,
-                            "keys_before", &before, "count", &count) == 0 &&
-                before >= 0 && before <= UINT32_MAX && count > 0 && count <= UINT32_MAX &&
-                name_check_id("shield id", shield_id, NULL) == TG_OK &&
-                decode_id(id, out->fill_id, sizeof out->fill_id, &out->fill_id_len);
-    if (good) {
-        snprintf(out->shield_id, sizeof out->shield_id, "%s", shield_id);
-        out->keys_before = (uint32_t)before;
-        out->count = (uint32_t)count;
-    }
-    json_decref(object);
-    return good;
+    *out = (struct pending){0};
+    size_t at = 1;
+    size_t id = len > at && bytes[0] == VERSION
+                    ? get_text(bytes + at, len - at, out->fill_id, sizeof out->fill_id)
+                    : 0;
+    at += id;
+    size_t shield = id > 0 ? get_text(bytes + at, len - at, out->shield_id, NAME_ID_MAX) : 0;
+    at += shield;
+    if (shield == 0 || len - at < 2 || name_check_id("shield id", out->shield_id, NULL) != TG_OK)
+        return false;
+    out->fill_id_len = id - 1;
+    out->count = (size_t)bytes[at] << 8 | bytes[at + 1];
+    at += 2;
+    if (out->count < 1 || out->count > PENDING_COUNT_MAX || len - at != out->count * TICKET_KEY_ID_LEN)
+        return false;
+    memcpy(out->key_ids, bytes + at, len - at);
+    return true;
 }
 
-enum tg_code pending_read(const char *shield, struct pending *pending, bool *found, struct tg_error *err)
+enum tg_code pending_write(struct shield *shield, const struct pending *pending, struct tg_error *err)
 {
-    char path[PATH_MAX];
-    char *text = NULL;
+    uint8_t bytes[BYTES_MAX];
+    TG_INVARIANT(pending->count >= 1 && pending->count <= PENDING_COUNT_MAX && pending->fill_id_len >= 1);
+    return shield_put_note(shield, bytes, encode(pending, bytes), err);
+}
+
+enum tg_code pending_read(struct shield *shield, struct pending *pending, bool *found, struct tg_error *err)
+{
+    uint8_t *bytes = NULL;
     size_t len = 0;
-    path_of(shield, path);
-    *found = false;
-    enum tg_code code = file_read(path, FILE_MAX, &text, &len, err);
-    if (code == TG_NOT_FOUND)
-        return TG_OK;
-    if (code == TG_OK && !decode(text, len, pending))
-        code = tg_fail(
-            err, TG_DATA_LOSS,
-            "%.150s is damaged: remove it. Keys of the last, interrupted fill may then be refused at login",
-            path);
-    free(text);
-    *found = code == TG_OK;
-    return code;
+    TG_TRY(shield_get_note(shield, &bytes, &len, err));
+    *found = len > 0;
+    bool good = len == 0 || decode(bytes, len, pending);
+    free(bytes);
+    TG_ENSURE(good, err, TG_DATA_LOSS,
+              "the note of the last fill (SHIELD.pending, or the token's data object \"fill under way\") is "
+              "damaged: "
+              "remove it. Keys of that fill may then be refused at login");
+    return TG_OK;
 }
 
-enum tg_code pending_remove(const char *shield, struct tg_error *err)
+enum tg_code pending_remove(struct shield *shield, struct tg_error *err)
 {
-    char path[PATH_MAX];
-    path_of(shield, path);
-    TG_ENSURE(unlink(path) == 0 || errno == ENOENT, err, TG_INTERNAL, "cannot remove %.150s: %s", path,
-              strerror(errno));
-    return TG_OK;
+    return shield_put_note(shield, NULL, 0, err);
 }

@@ -5,6 +5,8 @@
 
 #include "client/login/handshake.h"
 
+enum { RIVALS_MAX = 16 };
+
 static enum tg_code derive(struct handshake *h, struct tg_error *err)
 {
     transcript_hash(h->transcript, shield_key_ticket(h->key), TICKET_LEN, h->th_ticket);
@@ -15,15 +17,23 @@ static enum tg_code derive(struct handshake *h, struct tg_error *err)
     return schedule_derive(h->suite, root, &h->schedule, err);
 }
 
-enum tg_code quantum_key_take(struct handshake *h, struct tg_error *err)
+static enum tg_code take(struct handshake *h, struct tg_error *err)
 {
+    shield_key_free(h->key);
+    h->key = NULL;
     enum tg_code code = shield_take(h->request->shield, (uint64_t)time(NULL), &h->key, err);
     if (code == TG_FAILED_PRECONDITION)
         return handshake_fail(h, EXIT_SHIELD_EMPTY, err, code,
                               "the shield has no keys left: have it filled at the charger (tg-charger fill)");
-    if (code == TG_OK)
-        code = derive(h, err);
-    if (code != TG_OK)
+    return code == TG_OK ? derive(h, err) : code;
+}
+
+enum tg_code quantum_key_take(struct handshake *h, struct tg_error *err)
+{
+    enum tg_code code = take(h, err);
+    for (unsigned i = 0; i < RIVALS_MAX && code == TG_ABORTED; i++)
+        code = take(h, err); /* other programs at the same token were quicker: the next key */
+    if (code != TG_OK && h->exit == EXIT_OK)
         h->exit = exit_for_shield(code);
     return code;
 }

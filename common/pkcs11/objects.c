@@ -138,8 +138,20 @@ enum tg_code token_read_data(struct token *token, token_object data, uint8_t **b
     return TG_OK;
 }
 
+/* Tokens have several words for an object that another program destroyed a moment ago. */
+static bool is_gone(struct token *token, token_object object)
+{
+    CK_OBJECT_CLASS class;
+    CK_ATTRIBUTE of_class = {CKA_CLASS, &class, sizeof class};
+    return token->calls->C_GetAttributeValue(token->session, object, &of_class, 1) ==
+           CKR_OBJECT_HANDLE_INVALID;
+}
+
 enum tg_code token_destroy(struct token *token, token_object object, struct tg_error *err)
 {
-    TOKEN_TRY(token, token->calls->C_DestroyObject(token->session, object), "destroying an object", err);
+    CK_RV rv = token->calls->C_DestroyObject(token->session, object);
+    if (rv != CKR_OK && is_gone(token, object))
+        rv = CKR_OBJECT_HANDLE_INVALID;
+    TOKEN_TRY(token, rv, "destroying an object", err);
     return TG_OK;
 }

@@ -14,6 +14,13 @@ struct shield_ops {
                          struct tg_error *err);
     enum tg_code (*add)(struct shield *shield, const struct shield_entry *entries, size_t count,
                         struct tg_error *err);
+    bool (*can)(const struct shield *shield, const struct suite *suite); /* NULL: any */
+    enum tg_code (*has)(struct shield *shield, const uint8_t key_id[TICKET_KEY_ID_LEN], bool *there,
+                        struct tg_error *err);
+    enum tg_code (*remove)(struct shield *shield, const uint8_t (*key_ids)[TICKET_KEY_ID_LEN], size_t count,
+                           struct tg_error *err);
+    enum tg_code (*put_note)(struct shield *shield, const void *bytes, size_t len, struct tg_error *err);
+    enum tg_code (*get_note)(struct shield *shield, uint8_t **bytes, size_t *len, struct tg_error *err);
     void (*close)(struct shield *shield);
 };
 

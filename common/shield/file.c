@@ -1,4 +1,5 @@
 /* The shield on a removable disk: one container file, replaced as a whole at each change. */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,39 @@ static enum tg_code save(struct keychain *chain, const struct slots *next, struc
     return shield_file_open_fd(f->path, &f->fd, err);
 }
 
+/* "PATH.pending" */
+static enum tg_code note_path(const struct file_shield *f, char out[PATH_MAX], struct tg_error *err)
+{
+    int n = snprintf(out, PATH_MAX, "%s.pending", f->path);
+    TG_ENSURE(n > 0 && n < PATH_MAX, err, TG_INVALID_ARGUMENT, "%.64s...: path is too long", f->path);
+    return TG_OK;
+}
+
+static enum tg_code put_note(struct shield *shield, const void *bytes, size_t len, struct tg_error *err)
+{
+    const struct file_shield *f = (const struct file_shield *)shield;
+    char path[PATH_MAX];
+    TG_TRY(note_path(f, path, err));
+    TG_TRY(shield_file_same(f->path, f->fd, err));
+    if (len > 0)
+        return file_replace(path, bytes, len, err);
+    if (unlink(path) != 0)
+        return errno == ENOENT ? TG_OK : file_fail_errno(err, path, "cannot remove it");
+    return file_sync_directory(path, err);
+}
+
+static enum tg_code get_note(struct shield *shield, uint8_t **bytes, size_t *len, struct tg_error *err)
+{
+    char path[PATH_MAX];
+    char *text = NULL;
+    *bytes = NULL;
+    *len = 0;
+    TG_TRY(note_path((const struct file_shield *)shield, path, err));
+    enum tg_code code = file_read(path, SHIELD_NOTE_MAX, &text, len, err);
+    *bytes = (uint8_t *)text;
+    return code == TG_NOT_FOUND ? TG_OK : code;
+}
+
 static void close_file(struct shield *shield)
 {
     struct file_shield *f = (struct file_shield *)shield;
@@ -55,8 +89,14 @@ static void cleanup(struct file_shield **f)
 
 static struct file_shield *new_shield(void)
 {
-    static const struct shield_ops ops = {
-        .status = keychain_status, .take = keychain_take, .add = keychain_add, .close = close_file};
+    static const struct shield_ops ops = {.status = keychain_status,
+                                          .take = keychain_take,
+                                          .add = keychain_add,
+                                          .has = keychain_has,
+                                          .remove = keychain_remove,
+                                          .put_note = put_note,
+                                          .get_note = get_note,
+                                          .close = close_file};
     struct file_shield *f = calloc(1, sizeof *f);
     if (f != NULL) {
         f->chain.base.ops = &ops;

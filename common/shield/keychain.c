@@ -105,6 +105,15 @@ enum tg_code keychain_take(struct shield *shield, uint64_t now_s, struct shield_
     return shield_key_soft(slot.ticket, taken, key, err);
 }
 
+/* slots->count: it is not there. */
+static size_t find_key(const struct slots *slots, const uint8_t key_id[TICKET_KEY_ID_LEN])
+{
+    size_t i = 0;
+    while (i < slots->count && memcmp(ticket_of(&slots->at[i]).key_id, key_id, TICKET_KEY_ID_LEN) != 0)
+        i++;
+    return i;
+}
+
 static enum tg_code check_new(const struct slots *slots, const struct shield_entry *entry,
                               struct tg_error *err)
 {
@@ -112,11 +121,8 @@ static enum tg_code check_new(const struct slots *slots, const struct shield_ent
     TG_TRY(ticket_peek(entry->ticket, TICKET_LEN, &new, err));
     TG_ENSURE(secret_len(entry->key) == GCM_KEY_LEN, err, TG_INVALID_ARGUMENT,
               "a quantum key has %d bytes, not %zu", GCM_KEY_LEN, secret_len(entry->key));
-    for (size_t i = 0; i < slots->count; i++) {
-        struct ticket old = ticket_of(&slots->at[i]);
-        TG_ENSURE(memcmp(old.key_id, new.key_id, sizeof new.key_id) != 0, err, TG_ALREADY_EXISTS,
-                  "a ticket for this quantum key is on the shield already");
-    }
+    TG_ENSURE(find_key(slots, new.key_id) == slots->count, err, TG_ALREADY_EXISTS,
+              "a ticket for this quantum key is on the shield already");
     return TG_OK;
 }
 
@@ -170,6 +176,29 @@ enum tg_code keychain_add(struct shield *shield, const struct shield_entry *entr
         code = commit(chain, &next, err);
     free_slots(&next);
     return code;
+}
+
+enum tg_code keychain_has(struct shield *shield, const uint8_t key_id[TICKET_KEY_ID_LEN], bool *there,
+                          struct tg_error *err)
+{
+    (void)err;
+    const struct slots *slots = &((const struct keychain *)shield)->slots;
+    *there = find_key(slots, key_id) < slots->count;
+    return TG_OK;
+}
+
+enum tg_code keychain_remove(struct shield *shield, const uint8_t (*key_ids)[TICKET_KEY_ID_LEN], size_t count,
+                             struct tg_error *err)
+{
+    struct keychain *chain = (struct keychain *)shield;
+    TG_CLEANUP(free_slots) struct slots next = {0};
+    TG_TRY(copy_slots(&chain->slots, 0, &next, err));
+    for (size_t i = 0; i < count; i++) {
+        size_t at = find_key(&next, key_ids[i]);
+        if (at < next.count)
+            remove_slot(&next, at);
+    }
+    return next.count == chain->slots.count ? TG_OK : commit(chain, &next, err);
 }
 
 void keychain_fini(struct keychain *chain)

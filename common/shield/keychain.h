@@ -36,6 +36,10 @@ enum tg_code keychain_take(struct shield *shield, uint64_t now_s, struct shield_
                            struct tg_error *err);
 enum tg_code keychain_add(struct shield *shield, const struct shield_entry *entries, size_t count,
                           struct tg_error *err);
+enum tg_code keychain_has(struct shield *shield, const uint8_t key_id[TICKET_KEY_ID_LEN], bool *there,
+                          struct tg_error *err);
+enum tg_code keychain_remove(struct shield *shield, const uint8_t (*key_ids)[TICKET_KEY_ID_LEN], size_t count,
+                             struct tg_error *err);
 /* Frees what the keychain owns, not itself. */
 void keychain_fini(struct keychain *chain);
 

@@ -25,6 +25,34 @@ enum tg_code shield_add(struct shield *shield, const struct shield_entry *entrie
     return shield->ops->add(shield, entries, count, err);
 }
 
+bool shield_can(const struct shield *shield, const struct suite *suite)
+{
+    return shield->ops->can == NULL || shield->ops->can(shield, suite);
+}
+
+enum tg_code shield_has(struct shield *shield, const uint8_t key_id[TICKET_KEY_ID_LEN], bool *there,
+                        struct tg_error *err)
+{
+    return shield->ops->has(shield, key_id, there, err);
+}
+
+enum tg_code shield_remove(struct shield *shield, const uint8_t (*key_ids)[TICKET_KEY_ID_LEN], size_t count,
+                           struct tg_error *err)
+{
+    return shield->ops->remove(shield, key_ids, count, err);
+}
+
+enum tg_code shield_put_note(struct shield *shield, const void *bytes, size_t len, struct tg_error *err)
+{
+    TG_INVARIANT(len <= SHIELD_NOTE_MAX);
+    return shield->ops->put_note(shield, bytes, len, err);
+}
+
+enum tg_code shield_get_note(struct shield *shield, uint8_t **bytes, size_t *len, struct tg_error *err)
+{
+    return shield->ops->get_note(shield, bytes, len, err);
+}
+
 const uint8_t *shield_key_ticket(const struct shield_key *key)
 {
     return key->ticket;

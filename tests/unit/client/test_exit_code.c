@@ -49,6 +49,9 @@ static void failures_of_shields_and_files_are_told_apart(void **state)
     assert_int_equal(exit_for_shield(TG_UNAVAILABLE), EXIT_TRY_LATER);
     assert_int_equal(exit_for_shield(TG_DATA_LOSS), EXIT_BAD_INPUT);
     assert_int_equal(exit_for_shield(TG_PERMISSION_DENIED), EXIT_CONFIG);
+    assert_int_equal(exit_for_shield(TG_OUT_OF_RANGE), EXIT_PIN_LOCKED);
+    assert_int_equal(exit_for_shield(TG_UNIMPLEMENTED), EXIT_CONFIG);
+    assert_int_equal(exit_for_shield(TG_ABORTED), EXIT_TRY_LATER);
     assert_int_equal(exit_for_file(TG_NOT_FOUND), EXIT_NO_INPUT);
     assert_int_equal(exit_for_file(TG_PERMISSION_DENIED), EXIT_CONFIG);
     assert_int_equal(exit_for_file(TG_INVALID_ARGUMENT), EXIT_BAD_INPUT);

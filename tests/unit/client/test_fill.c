@@ -14,7 +14,6 @@
 
 #include "client/charger/fill.h"
 #include "client/charger/pending.h"
-#include "common/file.h"
 #include "common/log.h"
 #include "common/pb.h"
 #include "common/ticket_info.h"
@@ -34,7 +33,7 @@ struct script { /* what the key store does wrong, and what it saw */
 };
 
 struct bench {
-    char dir[64], address[96], shield_path[96];
+    char dir[64], address[96];
     struct script script;
     struct rpc_server *server;
     struct rpc_client *client;
@@ -123,7 +122,6 @@ static void bench_open(struct bench *b)
     pthread_mutex_init(&b->script.lock, NULL);
     assert_non_null(mkdtemp(b->dir));
     snprintf(b->address, sizeof b->address, "ipc://%s/ks.sock", b->dir);
-    snprintf(b->shield_path, sizeof b->shield_path, "%s/shield", b->dir);
     server_open(b);
     char *endpoints[] = {b->address};
     const struct rpc_peer peer = {.endpoints = {.items = endpoints, .count = 1}};
@@ -139,8 +137,6 @@ static void bench_close(struct bench *b)
     rpc_server_close(b->server);
     shield_close(b->shield);
     secret_free(b->password);
-    snprintf(path, sizeof path, "%s.pending", b->shield_path);
-    unlink(path);
     snprintf(path, sizeof path, "%s/ks.sock", b->dir);
     unlink(path);
     assert_int_equal(rmdir(b->dir), 0);
@@ -165,7 +161,6 @@ static enum client_exit fill(struct bench *b, uint32_t count, uint32_t chunk)
     const struct fill_request request = {.key_store = b->client,
                                          .timeout_ms = 20000,
                                          .shield = b->shield,
-                                         .shield_path = b->shield_path,
                                          .shield_id = "shield-1",
                                          .user = "alice",
                                          .password = b->password,
@@ -188,7 +183,7 @@ static bool is_pending(const struct bench *b)
 {
     struct pending pending;
     bool found = false;
-    assert_int_equal(pending_read(b->shield_path, &pending, &found, NULL), TG_OK);
+    assert_int_equal(pending_read(b->shield, &pending, &found, NULL), TG_OK);
     return found;
 }
 
@@ -273,8 +268,9 @@ static void a_fill_that_never_got_there_is_forgotten(void **state)
     (void)state;
     struct bench b;
     bench_open(&b);
-    const struct pending pending = {.fill_id = {9}, .fill_id_len = 1, .shield_id = "shield-1", .count = 3};
-    assert_int_equal(pending_write(b.shield_path, &pending, NULL), TG_OK);
+    const struct pending pending = {
+        .fill_id = {9}, .fill_id_len = 1, .shield_id = "shield-1", .count = 3, .key_ids = {{1}, {2}, {3}}};
+    assert_int_equal(pending_write(b.shield, &pending, NULL), TG_OK);
     assert_int_equal(fill(&b, 2, 3), EXIT_OK);
     assert_int_equal(b.script.confirms, 1);
     assert_int_equal(b.script.confirmed[0], 1);
@@ -282,30 +278,112 @@ static void a_fill_that_never_got_there_is_forgotten(void **state)
     bench_close(&b);
 }
 
+/* A fill of 4 that was not confirmed, and its note. */
+static void leave_unconfirmed(struct bench *b, struct pending *pending)
+{
+    bool found = false;
+    b->script.confirm_code = TG_INTERNAL;
+    assert_int_not_equal(fill(b, 4, 4), EXIT_OK);
+    b->script.confirm_code = TG_OK;
+    assert_int_equal(pending_read(b->shield, pending, &found, NULL), TG_OK);
+    assert_true(found);
+}
+
+/* A token was pulled, or the charger killed, in the middle of adding: the first few keys are there. */
+static void what_there_is_of_half_a_fill_is_taken_back(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct pending pending;
+    bench_open(&b);
+    leave_unconfirmed(&b, &pending);
+    assert_int_equal(shield_remove(b.shield, &pending.key_ids[2], 2, NULL), TG_OK);
+    assert_int_equal(keys_on_shield(&b), 2);
+    assert_int_equal(fill(&b, 1, 3), EXIT_OK);
+    assert_int_equal(keys_on_shield(&b), 1);
+    assert_int_equal(b.script.confirms, 1);
+    assert_int_equal(b.script.confirmed[0], 2); /* the new one alone */
+    assert_false(is_pending(&b));
+    bench_close(&b);
+}
+
+/* The user has logged in since: with a key of the fill, which was confirmed, though the charger died before
+ * it could note that. The others must stay. */
+static void a_key_used_meanwhile_does_not_cost_the_others(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct pending pending;
+    struct shield_key *key = NULL;
+    bench_open(&b);
+    leave_unconfirmed(&b, &pending);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(shield_take(b.shield, 1, &key, NULL), TG_OK);
+        shield_key_free(key);
+    }
+    assert_int_equal(fill(&b, 1, 3), EXIT_OK);
+    assert_int_equal(keys_on_shield(&b), 2);
+    assert_int_equal(b.script.confirmed[0], 1);
+    bench_close(&b);
+}
+
+/* The key store has let the fill lapse: its keys go from the shield, and filling goes on. */
+static void a_fill_that_lapsed_is_taken_back(void **state)
+{
+    (void)state;
+    static const enum tg_code codes[] = {TG_FAILED_PRECONDITION, TG_NOT_FOUND};
+    for (size_t i = 0; i < 2; i++) {
+        struct bench b;
+        struct pending pending;
+        bench_open(&b);
+        leave_unconfirmed(&b, &pending);
+        b.script.confirm_code = codes[i];
+        assert_int_equal(fill(&b, 1, 3), EXIT_REFUSED); /* now the new one is not confirmed */
+        assert_int_equal(keys_on_shield(&b), 1);
+        assert_true(is_pending(&b));
+        b.script.confirm_code = TG_OK;
+        assert_int_equal(fill(&b, 1, 3), EXIT_OK);
+        assert_int_equal(keys_on_shield(&b), 2);
+        bench_close(&b);
+    }
+}
+
+static void assert_damaged(const uint8_t *note, size_t len)
+{
+    struct bench b;
+    bench_open(&b);
+    assert_int_equal(shield_put_note(b.shield, note, len, NULL), TG_OK);
+    assert_int_equal(fill(&b, 2, 3), EXIT_BAD_INPUT);
+    assert_non_null(strstr(b.err.text, "remove it"));
+    assert_int_equal(b.script.fills, 0);
+    bench_close(&b);
+}
+
 static void damaged_notes_are_an_error_with_a_remedy(void **state)
 {
     (void)state;
-    static const char *const notes[] = {
-        "",
-        "{}",
-        "{\"fill_id\":\"0\",\"shield_id\":\"a\",\"keys_before\":0,\"count\":1}",
-        "{\"fill_id\":\"0g\",\"shield_id\":\"a\",\"keys_before\":0,\"count\":1}",
-        "{\"fill_id\":\"00\",\"shield_id\":\"a b\",\"keys_before\":0,\"count\":1}",
-        "{\"fill_id\":\"00\",\"shield_id\":\"a\",\"keys_before\":-1,\"count\":1}",
-        "{\"fill_id\":\"00\",\"shield_id\":\"a\",\"keys_before\":0,\"count\":0}",
-        "{\"fill_id\":\"00\",\"shield_id\":\"a\",\"keys_before\":0}",
-    };
-    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
-        struct bench b;
-        char path[128];
-        bench_open(&b);
-        snprintf(path, sizeof path, "%s.pending", b.shield_path);
-        assert_int_equal(file_write_new(path, notes[i], strlen(notes[i]), NULL), TG_OK);
-        assert_int_equal(fill(&b, 2, 3), EXIT_BAD_INPUT);
-        assert_non_null(strstr(b.err.text, "remove it"));
-        assert_int_equal(b.script.fills, 0);
-        bench_close(&b);
+    struct bench b;
+    uint8_t *note = NULL;
+    size_t len = 0;
+    bench_open(&b);
+    const struct pending pending = {.fill_id = {9}, .fill_id_len = 1, .shield_id = "s", .count = 1};
+    assert_int_equal(pending_write(b.shield, &pending, NULL), TG_OK);
+    assert_int_equal(shield_get_note(b.shield, &note, &len, NULL), TG_OK);
+    bench_close(&b);
+    assert_int_equal(len, 1 + 2 + 2 + 2 + TICKET_KEY_ID_LEN);
+    for (size_t cut = 1; cut < len; cut++)
+        assert_damaged(note, cut);
+    static const struct {
+        size_t at;
+        uint8_t byte;
+    } flips[] = {{0, 2}, {1, 0}, {1, 65}, {1, 255}, {3, 0}, {3, 65}, {4, ' '}, {5, 255}, {6, 0}, {6, 2}};
+    for (size_t i = 0; i < sizeof flips / sizeof *flips; i++) {
+        uint8_t old = note[flips[i].at];
+        note[flips[i].at] = flips[i].byte;
+        assert_damaged(note, len);
+        note[flips[i].at] = old;
     }
+    free(note);
 }
 
 static void stopping_leaves_whole_chunks(void **state)
@@ -347,6 +425,9 @@ int main(void)
         cmocka_unit_test(keys_that_the_shield_refuses_are_not_confirmed),
         cmocka_unit_test(a_fill_that_was_not_confirmed_is_confirmed_by_the_next),
         cmocka_unit_test(a_fill_that_never_got_there_is_forgotten),
+        cmocka_unit_test(what_there_is_of_half_a_fill_is_taken_back),
+        cmocka_unit_test(a_key_used_meanwhile_does_not_cost_the_others),
+        cmocka_unit_test(a_fill_that_lapsed_is_taken_back),
         cmocka_unit_test(damaged_notes_are_an_error_with_a_remedy),
         cmocka_unit_test(stopping_leaves_whole_chunks),
         cmocka_unit_test(a_fill_goes_in_chunks),
