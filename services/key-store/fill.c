@@ -92,7 +92,11 @@ static enum tg_code fill_apply(struct task *task, struct store *store, struct tg
     TG_ENSURE(shield.owner[0] == '\0' || strcmp(shield.owner, request->user) == 0, err, TG_PERMISSION_DENIED,
               "shield %s belongs to another user", shield.id);
     code = store->ops->fill_add(store, &fill->row, fill->sealed, request->count, err);
-    TG_ENSURE(code != TG_ALREADY_EXISTS, err, TG_FAILED_PRECONDITION,
+    if (code == TG_ALREADY_EXISTS) { /* by this very task, when its first commit's outcome was not known? */
+        struct store_fill made;
+        code = store->ops->fill_find(store, fill->row.id, &made, err);
+    }
+    TG_ENSURE(code != TG_NOT_FOUND, err, TG_FAILED_PRECONDITION,
               "this request has made its keys before and they are not given out twice: fill again");
     return code;
 }

@@ -41,9 +41,16 @@ struct source_config {
     } device;
 };
 
+struct postgres_config {
+    char *conninfo;
+    char *password_file; /* may be NULL */
+    int64_t timeout;     /* ms */
+};
+
 struct key_store_config {
     struct service_config service;
-    char *database;
+    char *database; /* or postgres.conninfo; the other is NULL */
+    struct postgres_config postgres;
     struct config_list keks; /* struct kek_config */
     char *ticket_key_file;
     char *centre_id;
@@ -85,6 +92,11 @@ void key_store_close(void *state);
 /* sources.c: sets ks->source. Its events go to ks->audit, which must be open. */
 enum tg_code key_store_open_source(struct key_store *ks, const struct source_config *config,
                                    struct tg_error *err) TG_MUST_CHECK;
+
+/* database.c: the one that is configured. Its name stands in messages. */
+enum tg_code database_open(const struct key_store_config *config, struct store **store,
+                           struct tg_error *err) TG_MUST_CHECK;
+const char *database_name(const struct key_store_config *config);
 
 /* handlers.c: the table. */
 extern const struct rpc_method key_store_methods[];

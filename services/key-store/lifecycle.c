@@ -17,7 +17,26 @@ const struct config_row key_store_rows[] = {
     {.key = "database",
      .type = CONFIG_PATH,
      .offset = offsetof(struct key_store_config, database),
-     .help = "The SQLite file; made on the first start, in a directory that exists"},
+     .fallback = CONFIG_OPTIONAL,
+     .help = "The SQLite file, for one key store; made on the first start, in a directory that exists"},
+    {.key = "postgres.conninfo",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct key_store_config, postgres.conninfo),
+     .fallback = CONFIG_OPTIONAL,
+     .max = 4096,
+     .help = "Instead of database, for several key stores: libpq's connection string, without a password"},
+    {.key = "postgres.password_file",
+     .type = CONFIG_PATH,
+     .offset = offsetof(struct key_store_config, postgres.password_file),
+     .fallback = CONFIG_OPTIONAL,
+     .help = "Its first line is the password; mode 0400"},
+    {.key = "postgres.timeout",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct key_store_config, postgres.timeout),
+     .fallback = "5s",
+     .min = 100,
+     .max = 60000,
+     .help = "How long an answer of the server may take before the connection is given up"},
     {.key = "keks",
      .type = CONFIG_TABLES,
      .offset = offsetof(struct key_store_config, keks),
@@ -115,7 +134,7 @@ static enum tg_code check_notes(struct key_store *ks, const struct key_store_con
     bool same;
     TG_TRY(note_check(ks->store, "centre", ks->centre, sizeof ks->centre, &same, err));
     TG_ENSURE(same, err, TG_FAILED_PRECONDITION,
-              "%s belongs to another centre than %s: correct centre_id or database", config->database,
+              "%s belongs to another centre than %s: correct centre_id or database", database_name(config),
               config->centre_id);
     TG_TRY(notes_check_keks(ks->store, ks->keyring, err));
     return notes_check_none_missing(ks->store, ks->keyring, err);
@@ -139,7 +158,7 @@ static enum tg_code acquire(struct key_store *ks, const struct key_store_config 
 {
     TG_TRY(keyring_open(&config->keks, &ks->keyring, err));
     TG_TRY(file_read_secret(config->ticket_key_file, TICKET_KEY_LEN, &ks->ticket_key, err));
-    TG_TRY(store_sqlite_open(config->database, &ks->store, err));
+    TG_TRY(database_open(config, &ks->store, err));
     TG_TRY(check_ours(ks, config, err));
     TG_TRY(audit_client_open(&ks->audit, "key-store", &config->audit, err));
     TG_TRY(key_store_open_source(ks, &config->source, err));

@@ -9,10 +9,11 @@ enum tg_code note_check(struct store *store, const char *name, const void *value
 {
     uint8_t kept[STORE_NOTE_MAX];
     size_t kept_len = 0;
-    enum tg_code code = store->ops->note_find(store, name, kept, &kept_len, err);
+    enum tg_code code = store->ops->note_add(store, name, value, len, err);
     *same = true;
-    if (code == TG_NOT_FOUND)
-        return store->ops->note_set(store, name, value, len, err);
+    if (code != TG_ALREADY_EXISTS)
+        return code;
+    code = store->ops->note_find(store, name, kept, &kept_len, err);
     *same = code == TG_OK && kept_len == len && memcmp(kept, value, len) == 0;
     return code;
 }

@@ -13,6 +13,7 @@ struct change {
     struct store_shield shield;
     uint8_t key_id[TICKET_KEY_ID_LEN];
     struct secret *qkud_key;
+    bool added; /* in a transaction whose outcome may not be known */
     uint32_t keys_revoked;
     char detail[160];
 };
@@ -51,10 +52,22 @@ static void copy(char *out, size_t size, const char *text)
 
 /* ---- QKUDs ---- */
 
+/* There already: by this very task, when it is applied again? Then its key lies there. */
+static enum tg_code qkud_is_ours(const struct change *change, struct store *store, struct tg_error *err)
+{
+    struct store_qkud found;
+    TG_TRY(store->ops->qkud_find(store, change->qkud.id, &found, err));
+    bool same =
+        !found.revoked && memcmp(found.key.sealed, change->qkud.key.sealed, sizeof found.key.sealed) == 0;
+    return same ? TG_OK : TG_ALREADY_EXISTS;
+}
+
 static enum tg_code qkud_add_apply(struct task *task, struct store *store, struct tg_error *err)
 {
     struct change *change = (struct change *)task;
     enum tg_code code = store->ops->qkud_add(store, &change->qkud, err);
+    if (code == TG_ALREADY_EXISTS)
+        code = qkud_is_ours(change, store, err);
     TG_ENSURE(code != TG_ALREADY_EXISTS, err, TG_ALREADY_EXISTS,
               "QKUD %s exists, or did: choose another id (a key is given out once)", change->qkud.id);
     return code;
@@ -142,10 +155,23 @@ void handle_qkud_revoke(struct rpc_call *call, const ProtobufCMessage *message)
 
 /* ---- shields ---- */
 
+static enum tg_code shield_is_ours(const struct change *change, struct store *store, struct tg_error *err)
+{
+    struct store_shield found;
+    TG_TRY(store->ops->shield_find(store, change->shield.id, &found, err));
+    bool same = found.created_s == change->shield.created_s &&
+                strcmp(found.owner, change->shield.owner) == 0 &&
+                strcmp(found.policy, change->shield.policy) == 0;
+    return same ? TG_OK : TG_ALREADY_EXISTS;
+}
+
 static enum tg_code shield_add_apply(struct task *task, struct store *store, struct tg_error *err)
 {
     struct change *change = (struct change *)task;
     enum tg_code code = store->ops->shield_add(store, &change->shield, err);
+    if (code == TG_ALREADY_EXISTS && change->added)
+        code = shield_is_ours(change, store, err);
+    change->added = code == TG_OK;
     TG_ENSURE(code != TG_ALREADY_EXISTS, err, TG_ALREADY_EXISTS,
               "shield %s exists, or did: choose another id", change->shield.id);
     return code;

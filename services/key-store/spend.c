@@ -199,8 +199,10 @@ void handle_spend(struct rpc_call *call, const ProtobufCMessage *message)
     if (spend == NULL)
         return;
     spend->request = request;
-    if (check_ticket(spend, &err) != TG_OK)
+    if (check_ticket(spend, &err) != TG_OK) {
         task_refuse(&spend->task, err.code, err.text);
-    else
-        task_submit(&spend->task);
+        return;
+    }
+    spend->task.work.key_id = spend->ticket.key_id;
+    task_submit(&spend->task);
 }

@@ -98,6 +98,8 @@ enum tg_code sqlite_note_find(struct store *s, const char *name, uint8_t out[STO
                               struct tg_error *err);
 enum tg_code sqlite_note_set(struct store *s, const char *name, const void *value, size_t len,
                              struct tg_error *err);
+enum tg_code sqlite_note_add(struct store *s, const char *name, const void *value, size_t len,
+                             struct tg_error *err);
 enum tg_code sqlite_qkud_add(struct store *s, const struct store_qkud *qkud, struct tg_error *err);
 enum tg_code sqlite_qkud_find(struct store *s, const char *id, struct store_qkud *out, struct tg_error *err);
 enum tg_code sqlite_qkud_revoke(struct store *s, const char *id, uint64_t now_s, struct tg_error *err);

@@ -154,3 +154,19 @@ enum tg_code store_sqlite_open(const char *path, struct store **store, struct tg
         sqlite_close(s);
     return code;
 }
+
+enum tg_code store_memory_open(struct store **store, struct tg_error *err)
+{
+    struct sqlite *s = NULL;
+    TG_TRY(sqlite_new(":memory:", &s, err));
+    enum tg_code code = look_only(s, err);
+    if (code == TG_OK)
+        code = sql_exec(s, "PRAGMA foreign_keys = ON", err);
+    if (code == TG_OK)
+        code = in_transaction(s, sqlite_schema_migrate, err);
+    if (code == TG_OK)
+        *store = &s->base;
+    else
+        sqlite_close(s);
+    return code;
+}

@@ -40,6 +40,17 @@ enum tg_code sqlite_note_set(struct store *store, const char *name, const void *
     return sql_run(s, set, err);
 }
 
+enum tg_code sqlite_note_add(struct store *store, const char *name, const void *value, size_t len,
+                             struct tg_error *err)
+{
+    uint8_t kept[STORE_NOTE_MAX];
+    size_t kept_len = 0;
+    enum tg_code code = sqlite_note_find(store, name, kept, &kept_len, err);
+    if (code != TG_NOT_FOUND)
+        return code == TG_OK ? TG_ALREADY_EXISTS : code;
+    return sqlite_note_set(store, name, value, len, err);
+}
+
 /* ---- QKUDs ---- */
 
 static enum tg_code exists(struct sqlite *s, const char *text, const char *id, struct tg_error *err)

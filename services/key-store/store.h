@@ -1,10 +1,12 @@
 /* The key database as a struct of functions: the one seam between the key store's rules and where its rows
- * lie. SQLite is the one backend that ships; others fit behind the same functions. No rules here: spend.c,
- * fill.c and registry.c decide, the store remembers.
+ * lie: SQLite for one key store, PostgreSQL for several, memory for tests. No rules here: spend.c, fill.c and
+ * registry.c decide, the store remembers.
  *
  * A store belongs to one thread at a time (the writer's, once that runs). Codes, everywhere: UNAVAILABLE when
  * it cannot be read or written now (nothing was changed), DATA_LOSS when it is damaged, INTERNAL when a row
- * breaks its rules. */
+ * breaks its rules. A store that several share may also say ABORTED when the transaction is lost: apply it
+ * again from the start. It may then find its own changes there, since what became of a commit is not always
+ * known; every item must recognise those. */
 #ifndef TG_KEY_STORE_STORE_H
 #define TG_KEY_STORE_STORE_H
 
@@ -143,6 +145,10 @@ struct store_ops {
     enum tg_code (*note_set)(struct store *s, const char *name, const void *value, size_t len,
                              struct tg_error *err);
 
+    /* ALREADY_EXISTS: the note is there and stays as it is. */
+    enum tg_code (*note_add)(struct store *s, const char *name, const void *value, size_t len,
+                             struct tg_error *err);
+
     enum tg_code (*qkud_add)(struct store *s, const struct store_qkud *qkud, struct tg_error *err);
     enum tg_code (*qkud_find)(struct store *s, const char *id, struct store_qkud *out, struct tg_error *err);
     /* Destroys its wrapped key. Again: OK. */
@@ -169,6 +175,9 @@ struct store_ops {
     enum tg_code (*fill_confirm)(struct store *s, struct store_fill *fill, uint64_t now_s,
                                  struct tg_error *err);
 
+    /* These keys are going to be asked for: may fetch them at once. May be NULL. */
+    enum tg_code (*keys_expected)(struct store *s, const uint8_t *const *key_ids, size_t count,
+                                  struct tg_error *err);
     enum tg_code (*key_find)(struct store *s, const uint8_t key_id[TICKET_KEY_ID_LEN], struct store_key *out,
                              struct tg_error *err);
     /* KEY_READY → KEY_SPENT, its wrapped data key destroyed, the answer kept. ABORTED: it was not ready. */
@@ -220,5 +229,21 @@ struct store {
  * of a newer version, or in use by another key store), DATA_LOSS (damaged), PERMISSION_DENIED, UNAVAILABLE.
  * Texts name the file. */
 enum tg_code store_sqlite_open(const char *path, struct store **store, struct tg_error *err) TG_MUST_CHECK;
+
+struct store_postgres_config {
+    const char *conninfo;      /* libpq's connection string, without a password */
+    const char *password_file; /* its first line is the password; mode 0400; NULL: none is needed */
+    int wait_ms;               /* for any answer of the server, then the connection is given up */
+};
+
+/* Connects to the PostgreSQL server that takes writes and makes the schema there on the first start. Several
+ * key stores may use one database. Blocks while it connects (as its first transaction after a connection was
+ * lost does). INVALID_ARGUMENT (no connection string, or a password in it), FAILED_PRECONDITION (a newer
+ * version), UNAVAILABLE. Texts name the database. */
+enum tg_code store_postgres_open(const struct store_postgres_config *config, struct store **store,
+                                 struct tg_error *err) TG_MUST_CHECK;
+
+/* One that lives as long as it is open, for tests: SQLite's own database in memory. */
+enum tg_code store_memory_open(struct store **store, struct tg_error *err) TG_MUST_CHECK;
 
 #endif

@@ -134,6 +134,7 @@ const struct store_ops sqlite_ops = {
     .close = close_store,
     .note_find = sqlite_note_find,
     .note_set = sqlite_note_set,
+    .note_add = sqlite_note_add,
     .qkud_add = sqlite_qkud_add,
     .qkud_find = sqlite_qkud_find,
     .qkud_revoke = sqlite_qkud_revoke,

@@ -23,6 +23,16 @@ struct writer {
 
 /* ---- one batch ---- */
 
+static enum tg_code expect_keys(struct store *s, const struct work *batch, struct tg_error *err)
+{
+    const uint8_t *key_ids[WRITER_BATCH_MAX];
+    size_t count = 0;
+    for (const struct work *work = batch; work != NULL && s->ops->keys_expected != NULL; work = work->next)
+        if (work->key_id != NULL)
+            key_ids[count++] = work->key_id;
+    return count > 0 ? s->ops->keys_expected(s, key_ids, count, err) : TG_OK;
+}
+
 /* Fails only when the whole transaction is lost. */
 static enum tg_code apply_one(struct store *s, struct work *work, struct tg_error *err)
 {
@@ -33,17 +43,34 @@ static enum tg_code apply_one(struct store *s, struct work *work, struct tg_erro
     return s->ops->unmark(s, code == TG_OK, err);
 }
 
+static enum tg_code apply_each(struct store *s, struct work *batch, struct tg_error *err)
+{
+    TG_TRY(expect_keys(s, batch, err));
+    for (struct work *work = batch; work != NULL; work = work->next)
+        TG_TRY(apply_one(s, work, err));
+    return TG_OK;
+}
+
 static enum tg_code apply_all(struct store *s, struct work *batch, struct tg_error *err)
 {
     TG_TRY(s->ops->begin(s, err));
-    for (struct work *work = batch; work != NULL; work = work->next) {
-        enum tg_code code = apply_one(s, work, err);
-        if (code != TG_OK) {
-            s->ops->rollback(s);
-            return code;
-        }
-    }
-    return s->ops->commit(s, err);
+    enum tg_code code = apply_each(s, batch, err);
+    if (code == TG_OK)
+        return s->ops->commit(s, err);
+    s->ops->rollback(s);
+    /* the only item was refused after it had written: with the transaction all of it is undone */
+    bool alone = batch->next == NULL && code == TG_INTERNAL && batch->result.code != TG_OK;
+    return alone ? TG_OK : code;
+}
+
+/* Lost to someone else's transaction, or with the connection: again, since every item knows its own traces.
+ */
+static enum tg_code apply_until_known(struct store *s, struct work *batch, struct tg_error *err)
+{
+    enum tg_code code = TG_ABORTED;
+    for (int attempt = 0; attempt < WRITER_ATTEMPTS && code == TG_ABORTED; attempt++)
+        code = apply_all(s, batch, err);
+    return code;
 }
 
 /* State changes are logged here and nowhere else. */
@@ -61,6 +88,8 @@ static void note_health(struct writer *w, enum tg_code code, const struct tg_err
         LOG(LOG_INFO, NULL, "database.recovered");
 }
 
+static void run_batch(struct writer *w, struct work *batch);
+
 static void finish(struct work *batch, enum tg_code code, const char *text)
 {
     while (batch != NULL) {
@@ -73,12 +102,27 @@ static void finish(struct work *batch, enum tg_code code, const char *text)
     }
 }
 
-/* A commit that failed changed nothing: callers may come again (UNAVAILABLE), unless the database is damaged.
- */
+/* One of them broke a rule, and only alone can it be told which. */
+static void run_each(struct writer *w, struct work *batch)
+{
+    while (batch != NULL) {
+        struct work *work = batch;
+        batch = work->next;
+        work->next = NULL;
+        run_batch(w, work);
+    }
+}
+
+/* Callers may come again (UNAVAILABLE) unless the database is damaged: nothing was changed or, when a
+ * commit's outcome stays unknown, the same request finds what was. */
 static void run_batch(struct writer *w, struct work *batch)
 {
     struct tg_error err = {.code = TG_OK};
-    enum tg_code code = apply_all(w->store, batch, &err);
+    enum tg_code code = apply_until_known(w->store, batch, &err);
+    if (code == TG_INTERNAL && batch->next != NULL) {
+        run_each(w, batch);
+        return;
+    }
     note_health(w, code, &err);
     if (code != TG_OK && code != TG_DATA_LOSS)
         code = TG_UNAVAILABLE;
@@ -113,7 +157,8 @@ static void run_tick(struct writer *w)
     struct tg_error err = {.code = TG_OK};
     bool more = false;
     enum tg_code code = apply_tick(w, &more, &err);
-    note_health(w, code, &err);
+    if (code != TG_ABORTED) /* then the next one tells */
+        note_health(w, code, &err);
     w->tick_due_ms = clock_now_ms() + (code == TG_OK && more ? 0 : WRITER_TICK_MS);
 }
 

@@ -5,17 +5,24 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/error.h"
 #include "store.h"
 
-enum writer_limits { WRITER_BATCH_MAX = 256, WRITER_TICK_MS = 1000 };
+enum writer_limits {
+    WRITER_BATCH_MAX = 256,
+    WRITER_ATTEMPTS = 4, /* at a transaction that is lost for a passing reason */
+    WRITER_TICK_MS = 1000
+};
 
 /* One item, embedded in what it is about. */
 struct work {
-    struct work *next; /* the writer's, while queued */
+    struct work *next;     /* the writer's, while queued */
+    const uint8_t *key_id; /* the key it is going to ask for; NULL: none, or not known */
     struct tg_error result;
-    /* In the transaction. A failure undoes this item alone, not its batch. On the writer's thread. */
+    /* In the transaction. A failure undoes this item alone, not its batch. May be called again when the
+     * transaction was lost, and must then recognise what it did if it was not. On the writer's thread. */
     enum tg_code (*apply)(struct work *work, struct store *store, struct tg_error *err);
     /* Once it is durable (OK), or with why nothing was changed: what apply said, or UNAVAILABLE or DATA_LOSS
      * when the batch could not be committed. Exactly once; on the writer's thread: it must not block. */

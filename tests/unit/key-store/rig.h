@@ -3,7 +3,7 @@
 #ifndef TG_TESTS_KEY_STORE_RIG_H
 #define TG_TESTS_KEY_STORE_RIG_H
 
-#include "scratch.h"
+#include "backends.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -110,6 +110,7 @@ static inline void handle_login(struct rpc_call *call, const ProtobufCMessage *m
 /* ---- the rig ---- */
 
 struct rig {
+    enum backend backend;
     struct scratch scratch;
     struct fake_audit audit;
     struct fake_bridge bridge;
@@ -211,6 +212,10 @@ static inline void key_store_up(struct rig *r)
                                       .audit.endpoints = {&audit_endpoint, 1}};
     struct tg_error err;
     void *state = NULL;
+    if (r->backend == ON_POSTGRES) {
+        config.database = NULL;
+        config.postgres = (struct postgres_config){.conninfo = backends_cluster.conninfo, .timeout = 60000};
+    }
     must(key_store_open(&config, &state, &err), &err);
     r->ks = state;
     r->ks->now_s = rig_clock;
@@ -231,7 +236,10 @@ static inline void key_store_down(struct rig *r)
 static inline int rig_open(void **state)
 {
     struct rig *r = calloc(1, sizeof *r);
+    r->backend = *state != NULL ? *(const enum backend *)*state : ON_SQLITE;
     *state = r;
+    if (r->backend == ON_POSTGRES)
+        backends_empty_postgres();
     rig_time_s = 1000000;
     scratch_open(&r->scratch);
     pthread_mutex_init(&r->audit.lock, NULL);
@@ -260,6 +268,10 @@ static inline int rig_close(void **state)
 }
 
 #define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_open, rig_close)
+#define RIG_TEST_ON(f, on)                                                                                   \
+    {                                                                                                        \
+        RIG_TEST(f), on                                                                                      \
+    }
 
 static inline void audit_set(struct rig *r, enum audit_mode mode)
 {

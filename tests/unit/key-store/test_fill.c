@@ -254,19 +254,19 @@ static void the_largest_fill_has_a_thousand_different_good_tickets(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        RIG_TEST(a_fill_is_bounded),
-        RIG_TEST(only_the_charger_fills),
-        RIG_TEST(a_login_that_is_not_accepted_gets_no_keys),
-        RIG_TEST(without_the_bridge_nothing_is_made),
-        RIG_TEST(a_shield_unknown_revoked_or_anothers_is_not_filled),
-        RIG_TEST(the_same_request_does_not_get_a_second_set),
-        RIG_TEST(without_audit_no_keys_are_given_out),
-        RIG_TEST(a_fill_that_broke_off_cannot_be_spent),
-        RIG_TEST(a_confirmation_must_fit),
-        RIG_TEST(a_confirmation_that_comes_too_late_is_refused),
-        RIG_TEST(a_revoked_shields_fill_is_not_confirmed),
-        RIG_TEST(the_largest_fill_has_a_thousand_different_good_tickets),
+    const struct backend_test tests[] = {
+        RIG_TEST_ON(a_fill_is_bounded, ON_DISK),
+        RIG_TEST_ON(only_the_charger_fills, ON_DISK),
+        RIG_TEST_ON(a_login_that_is_not_accepted_gets_no_keys, ON_DISK),
+        RIG_TEST_ON(without_the_bridge_nothing_is_made, ON_DISK),
+        RIG_TEST_ON(a_shield_unknown_revoked_or_anothers_is_not_filled, ON_DISK),
+        RIG_TEST_ON(the_same_request_does_not_get_a_second_set, ON_DISK),
+        RIG_TEST_ON(without_audit_no_keys_are_given_out, ON_DISK),
+        RIG_TEST_ON(a_fill_that_broke_off_cannot_be_spent, ON_DISK),
+        RIG_TEST_ON(a_confirmation_must_fit, ON_DISK),
+        RIG_TEST_ON(a_confirmation_that_comes_too_late_is_refused, ON_DISK),
+        RIG_TEST_ON(a_revoked_shields_fill_is_not_confirmed, ON_DISK),
+        RIG_TEST_ON(the_largest_fill_has_a_thousand_different_good_tickets, ON_DISK),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return backends_run(tests, sizeof tests / sizeof *tests);
 }

@@ -279,18 +279,18 @@ static void qkuds_are_listed_without_their_keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        RIG_TEST(names_are_checked_before_they_are_kept),
-        RIG_TEST(operators_methods_are_theirs_alone),
-        RIG_TEST(what_does_not_exist_cannot_be_revoked),
-        RIG_TEST(an_id_is_given_once_even_after_revoking),
-        RIG_TEST(spent_and_expired_keys_cannot_be_revoked),
-        RIG_TEST(a_change_that_cannot_be_audited_is_not_made),
-        RIG_TEST(changes_are_audited),
-        RIG_TEST(lists_are_bounded_and_their_filters_checked),
-        RIG_TEST(keys_are_listed_page_by_page),
-        RIG_TEST(the_longest_page_of_the_longest_names_fits_a_message),
-        RIG_TEST(qkuds_are_listed_without_their_keys),
+    const struct backend_test tests[] = {
+        RIG_TEST_ON(names_are_checked_before_they_are_kept, ON_DISK),
+        RIG_TEST_ON(operators_methods_are_theirs_alone, ON_DISK),
+        RIG_TEST_ON(what_does_not_exist_cannot_be_revoked, ON_DISK),
+        RIG_TEST_ON(an_id_is_given_once_even_after_revoking, ON_DISK),
+        RIG_TEST_ON(spent_and_expired_keys_cannot_be_revoked, ON_DISK),
+        RIG_TEST_ON(a_change_that_cannot_be_audited_is_not_made, ON_DISK),
+        RIG_TEST_ON(changes_are_audited, ON_DISK),
+        RIG_TEST_ON(lists_are_bounded_and_their_filters_checked, ON_DISK),
+        RIG_TEST_ON(keys_are_listed_page_by_page, ON_DISK),
+        RIG_TEST_ON(the_longest_page_of_the_longest_names_fits_a_message, ON_DISK),
+        RIG_TEST_ON(qkuds_are_listed_without_their_keys, ON_DISK),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return backends_run(tests, sizeof tests / sizeof *tests);
 }

@@ -423,23 +423,23 @@ static void a_full_disk_refuses_changes_nothing_and_is_survived(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        RIG_TEST(malformed_and_forged_tickets_are_refused),
-        RIG_TEST(unknown_expired_and_foreign_tickets_are_refused),
-        RIG_TEST(gateways_unknown_revoked_or_misnamed_are_refused),
-        RIG_TEST(only_the_resolver_spends),
-        RIG_TEST(revoked_keys_and_shields_are_refused),
-        RIG_TEST(a_spent_ticket_is_refused_and_auditors_learn_why),
-        RIG_TEST(the_same_request_gets_the_same_answer_within_the_window_only),
-        RIG_TEST(a_revoked_shields_lost_answer_is_lost),
-        RIG_TEST(another_gateway_does_not_get_the_answer),
-        RIG_TEST(of_32_racing_for_one_ticket_one_wins),
-        RIG_TEST(without_audit_nothing_is_done),
-        RIG_TEST(no_key_leaves_when_the_audit_log_refuses),
-        RIG_TEST(some_of_the_callers_time_is_kept_for_the_answer),
-        RIG_TEST(the_answer_waits_for_the_audit_log),
-        RIG_TEST(the_quantum_key_is_on_disk_at_no_time_and_its_wrapping_only_before),
-        RIG_TEST(a_full_disk_refuses_changes_nothing_and_is_survived),
+    const struct backend_test tests[] = {
+        RIG_TEST_ON(malformed_and_forged_tickets_are_refused, ON_DISK),
+        RIG_TEST_ON(unknown_expired_and_foreign_tickets_are_refused, ON_DISK),
+        RIG_TEST_ON(gateways_unknown_revoked_or_misnamed_are_refused, ON_DISK),
+        RIG_TEST_ON(only_the_resolver_spends, ON_DISK),
+        RIG_TEST_ON(revoked_keys_and_shields_are_refused, ON_DISK),
+        RIG_TEST_ON(a_spent_ticket_is_refused_and_auditors_learn_why, ON_DISK),
+        RIG_TEST_ON(the_same_request_gets_the_same_answer_within_the_window_only, ON_DISK),
+        RIG_TEST_ON(a_revoked_shields_lost_answer_is_lost, ON_DISK),
+        RIG_TEST_ON(another_gateway_does_not_get_the_answer, ON_DISK),
+        RIG_TEST_ON(of_32_racing_for_one_ticket_one_wins, ON_DISK),
+        RIG_TEST_ON(without_audit_nothing_is_done, ON_DISK),
+        RIG_TEST_ON(no_key_leaves_when_the_audit_log_refuses, ON_DISK),
+        RIG_TEST_ON(some_of_the_callers_time_is_kept_for_the_answer, ON_DISK),
+        RIG_TEST_ON(the_answer_waits_for_the_audit_log, ON_DISK),
+        RIG_TEST_ON(the_quantum_key_is_on_disk_at_no_time_and_its_wrapping_only_before, ON_FILE),
+        RIG_TEST_ON(a_full_disk_refuses_changes_nothing_and_is_survived, ON_FILE),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return backends_run(tests, sizeof tests / sizeof *tests);
 }

@@ -1,9 +1,10 @@
 /* What rotation of KEKs and the ETSI GS QKD 014 server need of a store. */
-#include "scratch.h"
+#include "backends.h"
 
 enum { KEYS = 12, SAE_KEYS = 5, QKUDS = 2, ALL = KEYS + SAE_KEYS + QKUDS };
 
 struct rows {
+    enum backend backend;
     struct scratch scratch;
     struct store *store;
     struct store_fill fill;
@@ -27,9 +28,10 @@ static void add_sae_keys(struct rows *r)
 static int open_rows(void **state)
 {
     struct rows *r = calloc(1, sizeof *r);
+    r->backend = *(const enum backend *)*state;
     *state = r;
     scratch_open(&r->scratch);
-    r->store = open_store(&r->scratch);
+    r->store = backends_open(r->backend, &r->scratch, true);
     begin(r->store);
     add_qkud(r->store, "q1");
     add_qkud(r->store, "q2");
@@ -185,6 +187,8 @@ static void a_key_destroyed_meanwhile_stays_so(void **state)
 static void forgotten(struct rows *r, const void *needle, size_t len)
 {
     uint64_t end = clock_now_ms() + 10000;
+    if (r->backend != ON_SQLITE)
+        return; /* not in our hands: docs/scale.md */
     assert_true(on_disk(&r->scratch, needle, len));
     commit(r->store);
     while (on_disk(&r->scratch, needle, len) && clock_now_ms() < end)
@@ -262,9 +266,15 @@ static void a_size_outside_the_bounds_is_refused(void **state)
         struct store_sae_key key = r->sae[0];
         key.bits = sizes[i];
         ticket_new_key_id(key.key_id);
-        must(r->store->ops->mark(r->store, &err), &err);
-        assert_int_equal(r->store->ops->sae_key_add(r->store, &key, 1, &err), TG_INTERNAL);
-        must(r->store->ops->unmark(r->store, false, &err), &err);
+        commit(r->store);
+        begin(r->store); /* found out at once, or when it is to become durable */
+        if (r->store->ops->sae_key_add(r->store, &key, 1, &err) == TG_OK)
+            assert_int_equal(r->store->ops->commit(r->store, &err), TG_INTERNAL);
+        else
+            r->store->ops->rollback(r->store);
+        assert_int_equal(err.code, TG_INTERNAL);
+        begin(r->store);
+        assert_int_equal(sae_keys_of(r, "alice", "bob"), SAE_KEYS);
     }
 }
 
@@ -285,11 +295,14 @@ static void sae_keys_expire(void **state)
     forgotten(r, r->sae[1].key.wrapped, AT_REST_WRAPPED_LEN);
 }
 
-#define ROWS_TEST(f) cmocka_unit_test_setup_teardown(f, open_rows, close_rows)
+#define ROWS_TEST(f)                                                                                         \
+    {                                                                                                        \
+        cmocka_unit_test_setup_teardown(f, open_rows, close_rows), ON_ALL                                    \
+    }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct backend_test tests[] = {
         ROWS_TEST(keys_of_every_kind_are_found_by_their_kek),
         ROWS_TEST(a_list_is_bounded),
         ROWS_TEST(a_key_is_rewrapped_once),
@@ -302,5 +315,5 @@ int main(void)
         ROWS_TEST(a_size_outside_the_bounds_is_refused),
         ROWS_TEST(sae_keys_expire),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return backends_run(tests, sizeof tests / sizeof *tests);
 }

@@ -13,6 +13,10 @@ struct faulty {
     struct store base;
     _Atomic int fails; /* enum step */
     _Atomic int code;  /* with which */
+    _Atomic int times; /* how often; 0: always */
+    bool took_effect;  /* a commit that fails has, all the same */
+    int poisoned;      /* items in this transaction that make its commit fail */
+    size_t expected;   /* keys, of the newest transaction */
     int applied, marked;
     _Atomic int durable;
     _Atomic unsigned ticks, transactions, rollbacks;
@@ -22,7 +26,11 @@ struct faulty {
 static enum tg_code step(struct store *s, enum step step, struct tg_error *err)
 {
     struct faulty *f = (struct faulty *)s;
-    return f->fails == (int)step ? tg_fail(err, (enum tg_code)f->code, "the disk says no") : TG_OK;
+    if (f->fails != (int)step)
+        return TG_OK;
+    if (f->times > 0 && --f->times == 0)
+        f->fails = NOTHING;
+    return tg_fail(err, (enum tg_code)f->code, "the disk says no");
 }
 
 static enum tg_code faulty_begin(struct store *s, struct tg_error *err)
@@ -32,6 +40,7 @@ static enum tg_code faulty_begin(struct store *s, struct tg_error *err)
     TG_TRY(step(s, BEGIN, err));
     f->open = true;
     f->applied = f->durable;
+    f->poisoned = 0;
     f->transactions++;
     return TG_OK;
 }
@@ -49,8 +58,19 @@ static enum tg_code faulty_commit(struct store *s, struct tg_error *err)
     struct faulty *f = (struct faulty *)s;
     TG_INVARIANT(f->open);
     f->open = false;
-    TG_TRY(step(s, COMMIT, err));
-    f->durable = f->applied;
+    TG_ENSURE(f->poisoned == 0, err, TG_INTERNAL, "a rule is broken");
+    enum tg_code code = step(s, COMMIT, err);
+    if (code == TG_OK || f->took_effect)
+        f->durable = f->applied;
+    return code;
+}
+
+static enum tg_code faulty_keys_expected(struct store *s, const uint8_t *const *key_ids, size_t count,
+                                         struct tg_error *err)
+{
+    (void)key_ids;
+    (void)err;
+    ((struct faulty *)s)->expected = count;
     return TG_OK;
 }
 
@@ -90,6 +110,7 @@ static const struct store_ops faulty_ops = {.begin = faulty_begin,
                                             .mark = faulty_mark,
                                             .unmark = faulty_unmark,
                                             .tidy = faulty_tidy,
+                                            .keys_expected = faulty_keys_expected,
                                             .note_set = faulty_note_set};
 
 static enum tg_code count_tick(void *arg, struct store *store, bool *more, struct tg_error *err)
@@ -105,10 +126,10 @@ static enum tg_code count_tick(void *arg, struct store *store, bool *more, struc
 
 struct item {
     struct work work;
-    bool refuse;
+    bool refuse, poison;
     pthread_mutex_t *lock; /* taken by the apply of a gate */
     const struct writer *writer;
-    _Atomic int calls;
+    _Atomic int calls, applies;
     bool problem; /* the writer told of one when this item ended; upkeep may soon find that it is over */
     enum tg_code status;
     char text[64];
@@ -117,7 +138,10 @@ struct item {
 static enum tg_code apply_item(struct work *work, struct store *store, struct tg_error *err)
 {
     struct item *item = (struct item *)work;
-    ((struct faulty *)store)->applied++;
+    struct faulty *f = (struct faulty *)store;
+    item->applies++;
+    f->poisoned += item->poison;
+    f->applied++;
     if (item->lock != NULL) {
         pthread_mutex_lock(item->lock);
         pthread_mutex_unlock(item->lock);
@@ -168,20 +192,30 @@ static int rig_close(void **state)
 
 /* All items in one batch: a first batch of its own is held up until they have queued. The store fails from
  * then on. */
-static void run_items(struct rig *r)
+static void run_failing(struct rig *r, enum step fails)
 {
+    static const uint8_t key_id[TICKET_KEY_ID_LEN];
     r->gate = (struct item){.work = {.apply = apply_item, .done = item_done}, .lock = &r->gate_lock};
     pthread_mutex_lock(&r->gate_lock);
     writer_add(r->writer, &r->gate.work);
+    while (r->gate.applies == 0)
+        sched_yield();
     for (int i = 0; i < ITEMS; i++) {
-        r->items[i].work = (struct work){.apply = apply_item, .done = item_done};
+        r->items[i].work =
+            (struct work){.apply = apply_item, .done = item_done, .key_id = i % 2 == 0 ? key_id : NULL};
         writer_add(r->writer, &r->items[i].work);
     }
+    r->store.fails = (int)fails;
     pthread_mutex_unlock(&r->gate_lock);
     writer_stop(r->writer); /* finishes what is queued */
     r->writer = NULL;
     for (int i = 0; i < ITEMS; i++)
         assert_int_equal(r->items[i].calls, 1);
+}
+
+static void run_items(struct rig *r)
+{
+    run_failing(r, NOTHING);
 }
 
 static void an_item_that_fails_does_not_fail_the_others(void **state)
@@ -284,6 +318,80 @@ static void upkeep_comes_back_by_itself(void **state)
     assert_int_equal(r->store.rollbacks, 0);
 }
 
+/* ---- a store that several share ---- */
+
+static void everyone_is_told(struct rig *r, enum tg_code status, int applies)
+{
+    for (int i = 0; i < ITEMS; i++) {
+        assert_int_equal(r->items[i].status, status);
+        assert_int_equal(r->items[i].applies, applies);
+    }
+}
+
+/* The gate's own commit is the first that fails, so it takes one attempt more than the items. */
+static void a_transaction_lost_for_a_passing_reason_is_applied_again(void **state)
+{
+    struct rig *r = *state;
+    r->store.code = TG_ABORTED;
+    r->store.times = 2;
+    run_failing(r, COMMIT);
+    assert_int_equal(r->gate.status, TG_OK);
+    assert_int_equal(r->gate.applies, 3);
+    everyone_is_told(r, TG_OK, 1);
+    assert_int_equal(r->store.durable, 1 + ITEMS);
+}
+
+static void a_batch_lost_half_way_is_applied_again(void **state)
+{
+    struct rig *r = *state;
+    r->store.code = TG_ABORTED;
+    r->store.times = 3; /* of them the gate's unmark is the first */
+    run_failing(r, UNMARK);
+    assert_int_equal(r->gate.applies, 4);
+    everyone_is_told(r, TG_OK, 1);
+    assert_int_equal(r->store.durable, 1 + ITEMS);
+}
+
+static void it_is_not_applied_again_for_ever(void **state)
+{
+    struct rig *r = *state;
+    r->store.code = TG_ABORTED;
+    run_failing(r, COMMIT);
+    assert_int_equal(r->gate.status, TG_UNAVAILABLE);
+    everyone_is_told(r, TG_UNAVAILABLE, WRITER_ATTEMPTS);
+    assert_int_equal(r->store.durable, 0);
+}
+
+static void an_outcome_that_is_not_known_is_found_out(void **state)
+{
+    struct rig *r = *state;
+    r->store.code = TG_ABORTED;
+    r->store.took_effect = true;
+    r->store.times = 1;
+    run_failing(r, COMMIT);
+    assert_int_equal(r->gate.status, TG_OK);
+    assert_int_equal(r->gate.applies, 2);
+    everyone_is_told(r, TG_OK, 1);
+}
+
+static void one_that_breaks_a_rule_fails_alone(void **state)
+{
+    struct rig *r = *state;
+    r->items[7].poison = true;
+    run_items(r);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(r->items[i].status, i == 7 ? TG_UNAVAILABLE : TG_OK);
+    assert_string_equal(r->items[7].text, "a rule is broken");
+    assert_int_equal(r->store.durable, ITEMS); /* the gate and all but one */
+}
+
+static void keys_that_will_be_asked_for_are_named_before(void **state)
+{
+    struct rig *r = *state;
+    run_items(r);
+    assert_int_equal(r->store.expected, ITEMS / 2);
+}
+
 #define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_open, rig_close)
 
 int main(void)
@@ -298,6 +406,12 @@ int main(void)
         RIG_TEST(a_problem_is_over_only_when_something_could_be_written),
         RIG_TEST(what_has_queued_up_is_one_transaction),
         RIG_TEST(upkeep_comes_back_by_itself),
+        RIG_TEST(a_transaction_lost_for_a_passing_reason_is_applied_again),
+        RIG_TEST(a_batch_lost_half_way_is_applied_again),
+        RIG_TEST(it_is_not_applied_again_for_ever),
+        RIG_TEST(an_outcome_that_is_not_known_is_found_out),
+        RIG_TEST(one_that_breaks_a_rule_fails_alone),
+        RIG_TEST(keys_that_will_be_asked_for_are_named_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
