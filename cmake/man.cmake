@@ -6,7 +6,7 @@ endif()
 set(TG_MAN_DIR ${PROJECT_BINARY_DIR}/man)
 file(MAKE_DIRECTORY ${TG_MAN_DIR})
 foreach(page ticketgate:1 tg-charger:1 tgctl:1 tg-gateway:8 tg-ticket-resolver:8 tg-key-store:8 tg-radius-bridge:8
-        tg-audit:8)
+        tg-audit:8 tg-audit-verify:1)
     string(REPLACE ":" ";" pair ${page})
     list(GET pair 0 program)
     list(GET pair 1 section)

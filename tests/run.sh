@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds with sanitizers, runs the tests and ends with one line: N passed, N failed, N skipped.
 #
-#   sh tests/run.sh [unit|integration|lint|fuzz|etsi014|all]      default: all = lint, unit and integration
+#   sh tests/run.sh [unit|integration|lint|fuzz|etsi014|audit|all]      default: all = lint, unit and integration
 #
 # A cmocka program counts each of its cases. FUZZ_SECONDS says how long each fuzz target runs (60).
 # TG_INSTALL=no leaves the machine's packages alone.
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 what=${1-all}
 case $what in
-unit | integration | lint | fuzz | etsi014) labels=$what ;;
+unit | integration | lint | fuzz | etsi014 | audit) labels=$what ;;
 all) labels='lint|unit|integration' ;;
 *)
     sed -n '2,7s/^# \{0,1\}//p' "$0" >&2

@@ -1,25 +1,17 @@
 /* Keys of signed notes. */
 #include "services/audit/note_key.h"
 
-#include <openssl/bio.h>
-#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/file.h"
 #include "common/trace.h"
 
-static const struct {
-    uint8_t type;
-    const char *algorithm;
-    size_t public_len;
-} types[] = {
+static const struct note_kind kinds[] = {
     {NOTE_ED25519, "ED25519", 32},
     {NOTE_COSIGNATURE, "ED25519", 32},
     {NOTE_ML_DSA_44, "ML-DSA-44", 1312},
 };
-enum { TYPES = sizeof types / sizeof types[0] };
 
 void base64_encode(const void *bytes, size_t len, char *out)
 {
@@ -61,16 +53,17 @@ enum tg_code note_check_name(const char *name, struct tg_error *err)
     return TG_OK;
 }
 
-static int type_row(uint8_t type)
+const struct note_kind *note_kind(uint8_t type)
 {
-    int row = 0;
-    while (row < TYPES && types[row].type != type)
-        row++;
-    return row;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].type == type)
+            return &kinds[i];
+    }
+    return NULL;
 }
 
 /* SHA-256(name, line feed, type, public key), the first four bytes */
-static void make_id(struct note_key *key)
+void note_key_make_id(struct note_key *key)
 {
     uint8_t digest[32];
     uint8_t head[2] = {'\n', key->type};
@@ -85,8 +78,8 @@ static void make_id(struct note_key *key)
     memcpy(key->id, digest, NOTE_ID_LEN);
 }
 
-static enum tg_code key_new(struct note_keys *keys, const char *name, struct note_key **out,
-                            struct tg_error *err)
+enum tg_code note_key_new(struct note_keys *keys, const char *name, struct note_key **out,
+                          struct tg_error *err)
 {
     TG_TRY(note_check_name(name, err));
     TG_ENSURE(keys->count < NOTE_KEYS_MAX, err, TG_INVALID_ARGUMENT, "at most %d keys of a log",
@@ -105,20 +98,19 @@ static enum tg_code fill_public(struct note_key *key, const char *hex, const cha
     uint8_t bytes[1 + NOTE_PUBLIC_MAX];
     uint8_t id[NOTE_ID_LEN];
     long len = base64_decode(base64, strlen(base64), bytes, sizeof bytes);
-    int row = len < 1 ? TYPES : type_row(bytes[0]);
-    TG_ENSURE(row < TYPES && (size_t)len == 1 + types[row].public_len, err, TG_INVALID_ARGUMENT,
+    const struct note_kind *kind = len < 1 ? NULL : note_kind(bytes[0]);
+    TG_ENSURE(kind != NULL && (size_t)len == 1 + kind->public_len, err, TG_INVALID_ARGUMENT,
               "the key of %s is of a kind that is not known here", key->name);
     key->type = bytes[0];
-    key->public_len = types[row].public_len;
+    key->public_len = kind->public_len;
     memcpy(key->public, bytes + 1, key->public_len);
-    make_id(key);
+    note_key_make_id(key);
     TG_ENSURE(hex_decode(hex, NOTE_ID_LEN, id) && hex[2 * NOTE_ID_LEN] == '+' &&
                   memcmp(id, key->id, NOTE_ID_LEN) == 0,
               err, TG_INVALID_ARGUMENT, "the key of %s was altered: it does not match its number", key->name);
-    key->pkey =
-        EVP_PKEY_new_raw_public_key_ex(NULL, types[row].algorithm, NULL, key->public, key->public_len);
+    key->pkey = EVP_PKEY_new_raw_public_key_ex(NULL, kind->algorithm, NULL, key->public, key->public_len);
     TG_ENSURE(key->pkey != NULL, err, TG_INVALID_ARGUMENT, "this OpenSSL cannot use the %s key of %s",
-              types[row].algorithm, key->name);
+              kind->algorithm, key->name);
     return TG_OK;
 }
 
@@ -131,40 +123,8 @@ enum tg_code note_keys_add_public(struct note_keys *keys, const char *vkey, stru
     TG_ENSURE(second != NULL && plus - vkey <= NOTE_NAME_MAX, err, TG_INVALID_ARGUMENT,
               "\"%.64s\" is no log's public key, which looks like name+12345678+base64", vkey);
     snprintf(name, sizeof name, "%.*s", (int)(plus - vkey), vkey);
-    TG_TRY(key_new(keys, name, &key, err));
+    TG_TRY(note_key_new(keys, name, &key, err));
     return fill_public(key, plus + 1, second + 1, err);
-}
-
-static EVP_PKEY *read_pem(const struct secret *pem)
-{
-    BIO *bio = BIO_new_mem_buf(secret_view(pem), (int)secret_len(pem));
-    char none[] = "";
-    EVP_PKEY *pkey = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, none);
-    BIO_free(bio);
-    return pkey;
-}
-
-enum tg_code note_keys_add_private(struct note_keys *keys, const char *path, const char *name,
-                                   struct tg_error *err)
-{
-    TG_CLEANUP(secret_cleanup) struct secret *pem = NULL;
-    struct note_key *key = NULL;
-    TG_TRY(file_read_secret(path, 0, &pem, err));
-    TG_TRY(key_new(keys, name, &key, err));
-    key->pkey = read_pem(pem);
-    TG_ENSURE(key->pkey != NULL, err, TG_INVALID_ARGUMENT,
-              "%s: is no private key in PEM that this OpenSSL can read (openssl genpkey -algorithm ed25519)",
-              path);
-    key->type = EVP_PKEY_is_a(key->pkey, "ML-DSA-44") ? NOTE_ML_DSA_44 : NOTE_ED25519;
-    int row = type_row(key->type);
-    key->public_len = sizeof key->public;
-    TG_ENSURE(EVP_PKEY_is_a(key->pkey, types[row].algorithm) &&
-                  EVP_PKEY_get_raw_public_key(key->pkey, key->public, &key->public_len) == 1 &&
-                  key->public_len == types[row].public_len,
-              err, TG_INVALID_ARGUMENT, "%s: a log is signed with Ed25519 or ML-DSA-44, not with this key",
-              path);
-    make_id(key);
-    return TG_OK;
 }
 
 void note_keys_free(struct note_keys *keys)

@@ -1,4 +1,4 @@
-/* What note.c and note_key.c share. */
+/* What the files of note.h share. */
 #ifndef TG_AUDIT_NOTE_KEY_H
 #define TG_AUDIT_NOTE_KEY_H
 
@@ -16,6 +16,21 @@ struct note_key {
     size_t public_len;
     EVP_PKEY *pkey;
 };
+
+/* A signature type: how OpenSSL calls its keys. */
+struct note_kind {
+    uint8_t type;
+    const char *algorithm;
+    size_t public_len;
+};
+/* NULL: not known. */
+const struct note_kind *note_kind(uint8_t type);
+
+/* One more in the list, with its name. */
+enum tg_code note_key_new(struct note_keys *keys, const char *name, struct note_key **out,
+                          struct tg_error *err) TG_MUST_CHECK;
+/* From name, type and public key. */
+void note_key_make_id(struct note_key *key);
 
 /* What is signed for a text at a time (0 for NOTE_ED25519); *message is the caller's to free(). */
 enum tg_code note_message(const struct note_key *key, const char *text, size_t text_len, uint64_t time_s,

@@ -1,0 +1,202 @@
+/* tg-audit-verify: checks an audit log, or one receipt of it, with nothing but its public key. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "common/trace.h"
+#include "services/audit/tlog_check.h"
+
+enum { EXIT_GOOD = 0, EXIT_BAD = 1, GO_ON = -1, KEY_FILE_MAX = NOTE_KEYS_MAX * NOTE_VKEY_MAX };
+
+static const char usage[] = "Usage: tg-audit-verify --key KEY [--key KEY] [--checkpoint FILE] DIRECTORY\n"
+                            "       tg-audit-verify --key KEY [--key KEY] --receipt FILE\n"
+                            "       tg-audit-verify --version | --help\n";
+
+/* Laid out so that help2man makes the man page from it. */
+static const char help[] =
+    "checks a TicketGate audit log, or one receipt of it, with nothing but its public key\n"
+    "\n"
+    "DIRECTORY holds the files of a C2SP tlog-tiles log: checkpoint and tile/. Every entry is checked "
+    "against its\n"
+    "tile, every tile against the one above it, and the root against the signed checkpoint.\n"
+    "\nOptions:\n"
+    "  -k, --key KEY         the log's public key, as tgctl audit key prints it: name+number+base64; or a "
+    "file\n"
+    "                        with such lines. One of them must have signed; what they have signed must be "
+    "right\n"
+    "  -c, --checkpoint FILE the log must also continue this older checkpoint: finds logs that were rolled "
+    "back or\n"
+    "                        forked\n"
+    "  -r, --receipt FILE    check a receipt (tgctl audit receipt) instead, and print its entry\n"
+    "  -V, --version         print the version\n"
+    "  -h, --help            print this\n"
+    "\nExit status:\n"
+    "  0    it is good\n"
+    "  1    it is not; what is wrong stands on standard error\n"
+    "  64   the arguments are not right\n"
+    "  66   a file cannot be read\n"
+    "\nExamples:\n"
+    "  tg-audit-verify --key log.vkey --checkpoint last-month.checkpoint /srv/audit-copy\n"
+    "  tg-audit-verify --key 'ticketgate.example/audit+1a2b3c4d+AQ...' --receipt 1842.tlog-proof\n";
+
+struct arguments {
+    struct note_keys keys;
+    const char *checkpoint;
+    const char *receipt;
+    const char *directory;
+};
+
+static int say(int code, const struct tg_error *err)
+{
+    fprintf(stderr, "tg-audit-verify: %s\n", err->text);
+    return code;
+}
+
+/* NOT_FOUND and the like are the reader's trouble, the rest is the log's. */
+static int exit_code(enum tg_code code)
+{
+    return code == TG_DATA_LOSS || code == TG_UNAUTHENTICATED || code == TG_INVALID_ARGUMENT ? EXIT_BAD
+                                                                                             : EX_NOINPUT;
+}
+
+/* ---- arguments ---- */
+
+static enum tg_code add_key_file(struct note_keys *keys, const char *path, struct tg_error *err)
+{
+    char *text = NULL;
+    size_t len = 0;
+    TG_TRY(file_read(path, KEY_FILE_MAX, &text, &len, err));
+    enum tg_code code = TG_OK;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\r\n", &rest); line != NULL && code == TG_OK;
+         line = strtok_r(NULL, "\r\n", &rest))
+        code = note_keys_add_public(keys, line, err);
+    free(text);
+    return code;
+}
+
+static int add_key(struct arguments *arguments, const char *value)
+{
+    struct tg_error err = {0};
+    enum tg_code code = access(value, F_OK) == 0 ? add_key_file(&arguments->keys, value, &err)
+                                                 : note_keys_add_public(&arguments->keys, value, &err);
+    return code == TG_OK ? GO_ON : say(code == TG_INVALID_ARGUMENT ? EX_USAGE : EX_NOINPUT, &err);
+}
+
+static int take_option(struct arguments *arguments, int option)
+{
+    switch (option) {
+    case 'k':
+        return add_key(arguments, optarg);
+    case 'c':
+        arguments->checkpoint = optarg;
+        return GO_ON;
+    case 'r':
+        arguments->receipt = optarg;
+        return GO_ON;
+    case 'V':
+        printf("tg-audit-verify (TicketGate) %s\n", TG_VERSION);
+        return EXIT_GOOD;
+    case 'h':
+        printf("%s%s", usage, help);
+        return EXIT_GOOD;
+    default:
+        return EX_USAGE;
+    }
+}
+
+static int read_arguments(struct arguments *arguments, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"key", required_argument, NULL, 'k'},     {"checkpoint", required_argument, NULL, 'c'},
+        {"receipt", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    };
+    int code = GO_ON;
+    for (int option = 0;
+         code == GO_ON && (option = getopt_long(argc, argv, "k:c:r:Vh", options, NULL)) != -1;)
+        code = take_option(arguments, option);
+    if (code != GO_ON)
+        return code;
+    arguments->directory = optind < argc ? argv[optind] : NULL;
+    bool one_thing = (arguments->directory != NULL) != (arguments->receipt != NULL);
+    if (arguments->keys.count == 0 || !one_thing || argc - optind > 1 ||
+        (arguments->receipt != NULL && arguments->checkpoint != NULL)) {
+        fprintf(stderr, "%s", usage);
+        return EX_USAGE;
+    }
+    return GO_ON;
+}
+
+/* ---- checking ---- */
+
+static int check_directory(const struct arguments *arguments)
+{
+    struct tg_error err = {0};
+    char *older = NULL;
+    struct tlog_check check = {.keys = &arguments->keys};
+    if (arguments->checkpoint != NULL) {
+        if (file_read(arguments->checkpoint, NOTE_MAX, &older, &check.older_len, &err) != TG_OK)
+            return say(EX_NOINPUT, &err);
+        check.older = older;
+    }
+    check.directory = open(arguments->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (check.directory < 0) {
+        fprintf(stderr, "tg-audit-verify: cannot open %s: %s\n", arguments->directory, strerror(errno));
+        free(older);
+        return EX_NOINPUT;
+    }
+    uint64_t start_ms = clock_now_ms();
+    enum tg_code code = tlog_check(&check, &err);
+    uint64_t took_ms = clock_now_ms() - start_ms;
+    close(check.directory);
+    free(older);
+    if (code != TG_OK) {
+        fprintf(stderr, "tg-audit-verify: %" PRIu64 " entries are good, then: %s\n", check.entries, err.text);
+        return exit_code(code);
+    }
+    printf("%s: %" PRIu64 " entries, all as signed (%" PRIu64 " ms)\n", check.checkpoint.origin,
+           check.entries, took_ms);
+    return EXIT_GOOD;
+}
+
+static int check_receipt(const struct arguments *arguments)
+{
+    struct tg_error err = {0};
+    struct receipt receipt;
+    struct checkpoint checkpoint;
+    char *text = NULL;
+    size_t len = 0;
+    if (file_read(arguments->receipt, RECEIPT_MAX, &text, &len, &err) != TG_OK)
+        return say(EX_NOINPUT, &err);
+    enum tg_code code = receipt_open(text, len, &arguments->keys, &receipt, &checkpoint, &err);
+    free(text);
+    if (code != TG_OK)
+        return say(exit_code(code), &err);
+    printf("%.*s\n", (int)receipt.entry_len, receipt.entry);
+    fprintf(stderr, "entry %" PRIu64 " of %s, proved by its checkpoint of %" PRIu64 " entries\n",
+            receipt.index, checkpoint.origin, checkpoint.size);
+    receipt_free(&receipt);
+    return EXIT_GOOD;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL); /* no file of this machine has a say */
+    int code = read_arguments(&arguments, argc, argv);
+    if (code == GO_ON)
+        code = arguments.receipt != NULL ? check_receipt(&arguments) : check_directory(&arguments);
+    note_keys_free(&arguments.keys);
+    if (fflush(stdout) != 0 && code == EXIT_GOOD)
+        code = EX_IOERR;
+    return code;
+}
