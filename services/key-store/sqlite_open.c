@@ -69,6 +69,17 @@ static enum tg_code in_transaction(struct sqlite *s, enum tg_code (*work)(struct
     return code;
 }
 
+/* A predecessor that was killed may have left transactions in the log that were never synced. They count from
+ * now on, and whoever is answered from them must not lose them when the power fails next. */
+static enum tg_code sync_log(struct sqlite *s, struct tg_error *err)
+{
+    sqlite3_file *log = NULL;
+    int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (rc == SQLITE_OK && log != NULL && log->pMethods != NULL)
+        rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    return rc == SQLITE_OK ? TG_OK : sql_fail(s, rc, err);
+}
+
 static enum tg_code sqlite_new(const char *path, struct sqlite **out, struct tg_error *err)
 {
     struct sqlite *s = calloc(1, sizeof *s);
@@ -92,6 +103,7 @@ static enum tg_code open_existing(struct sqlite *s, struct tg_error *err)
     TG_TRY(sqlite_check_start(s, err));
     TG_TRY(settle(s, err));
     TG_TRY(in_transaction(s, sqlite_schema_migrate, err));
+    TG_TRY(sync_log(s, err));
     s->serving = true;
     return TG_OK;
 }
