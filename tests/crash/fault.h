@@ -12,6 +12,7 @@ enum fault_calls { FAULT_WRITE = 1, FAULT_SYNC = 2, FAULT_NAME = 4, FAULT_TRUNCA
 struct fault_control {
     _Atomic uint32_t per_million; /* of the calls below; 0: nothing fails */
     _Atomic uint32_t calls;       /* enum fault_calls */
+    _Atomic uint32_t lies;        /* 1: every sync succeeds at once and does nothing */
     _Atomic uint64_t seed;
     _Atomic uint64_t injected; /* so many have failed */
 };

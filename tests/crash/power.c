@@ -175,10 +175,14 @@ static void undo_name(struct cut *cut, const struct name_record *record)
         good = unlink(record->path) == 0 || errno == ENOENT; /* it may have failed */
     else if (record->kind == NAME_DIRECTORY)
         good = rmdir(record->path) == 0 || errno == ENOENT;
+    else if (record->kind == NAME_NO_DIRECTORY)
+        good = mkdir(record->path, 0700) == 0 || errno == EEXIST ||
+               errno == ENOENT;            /* or it was never removed */
     else if (record->kind == NAME_RENAMED) /* or it was killed just before */
         good = rename(record->path, record->from) == 0 || errno == ENOENT;
     if (good && record->kept != 0)
-        good = link(kept, record->path) == 0 || errno == EEXIST;
+        good = link(kept, record->path) == 0 || errno == EEXIST ||
+               errno == ENOENT; /* its directory went for good */
     if (!good)
         complain(cut, record->path);
 }

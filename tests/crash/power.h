@@ -25,7 +25,14 @@ struct undo_record { /* and then the `len` bytes that stood at `offset`, and zer
 
 #define UNDO_SPACE(len) (((size_t)(len) + 7) / 8 * 8)
 
-enum name_kind { NAME_CREATED = 1, NAME_DIRECTORY, NAME_RENAMED, NAME_REMOVED, NAME_SYNCED };
+enum name_kind {
+    NAME_CREATED = 1,
+    NAME_DIRECTORY,
+    NAME_NO_DIRECTORY,
+    NAME_RENAMED,
+    NAME_REMOVED,
+    NAME_SYNCED
+};
 enum { NAME_PATH_MAX = 400 };
 struct name_record {
     uint32_t kind;

@@ -62,6 +62,11 @@ static bool strikes_path(int at, const char *path, uint32_t call)
     return counts && strikes(call);
 }
 
+static bool lies(int fd)
+{
+    return control != NULL && atomic_load(&control->lies) != 0 && shim_tracks(fd);
+}
+
 /* How much of a write that fails is done nevertheless. */
 static size_t half(size_t len)
 {
@@ -178,13 +183,13 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) SH
 SHIM_EXPORT int fsync(int fd)
 {
     SHIM_REAL(fsync);
-    return strikes_fd(fd, FAULT_SYNC) ? -1 : real_fsync(fd);
+    return lies(fd) ? 0 : strikes_fd(fd, FAULT_SYNC) ? -1 : real_fsync(fd);
 }
 
 SHIM_EXPORT int fdatasync(int fd)
 {
     SHIM_REAL(fdatasync);
-    return strikes_fd(fd, FAULT_SYNC) ? -1 : real_fdatasync(fd);
+    return lies(fd) ? 0 : strikes_fd(fd, FAULT_SYNC) ? -1 : real_fdatasync(fd);
 }
 
 SHIM_EXPORT int ftruncate(int fd, off_t len)

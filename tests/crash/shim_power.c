@@ -427,8 +427,8 @@ SHIM_EXPORT int renameat2(int from_at, const char *from, int to_at, const char *
     if (!shim_resolve(from_at, from, source) || !shim_resolve(to_at, to, target))
         return real_renameat2(from_at, from, to_at, to, flags);
     pthread_mutex_lock(&lock);
-    bool will_do =
-        access(source, F_OK) == 0 && ((flags & RENAME_NOREPLACE) == 0 || access(target, F_OK) != 0);
+    bool will_do = access(source, F_OK) == 0 && inode_of_parent(target) != 0 &&
+                   ((flags & RENAME_NOREPLACE) == 0 || access(target, F_OK) != 0);
     if (will_do)
         name_changes(NAME_RENAMED, target, source, keep_path(target));
     int rc = real_renameat2(from_at, from, to_at, to, flags);
@@ -470,19 +470,33 @@ SHIM_EXPORT int link(const char *from, const char *to)
     return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
+static void remember_removal(const char *path, bool directory)
+{
+    struct stat st;
+    uint64_t kept = directory ? 0 : keep_path(path);
+    if (kept != 0)
+        name_changes(NAME_REMOVED, path, "", kept);
+    else if (directory && stat(path, &st) == 0)
+        name_changes(NAME_NO_DIRECTORY, path, "", 0);
+}
+
 SHIM_EXPORT int unlinkat(int at, const char *path, int flags)
 {
     SHIM_REAL(unlinkat);
     char absolute[PATH_MAX];
     pthread_mutex_lock(&lock);
-    uint64_t kept = flags == 0 && shim_resolve(at, path, absolute) ? keep_path(absolute) : 0;
-    if (kept != 0)
-        name_changes(NAME_REMOVED, absolute, "", kept);
+    if (shim_resolve(at, path, absolute))
+        remember_removal(absolute, flags == AT_REMOVEDIR);
     int rc = real_unlinkat(at, path, flags);
     int why = errno;
     pthread_mutex_unlock(&lock);
     errno = why;
     return rc;
+}
+
+SHIM_EXPORT int rmdir(const char *path)
+{
+    return unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
 }
 
 SHIM_EXPORT int unlink(const char *path)
