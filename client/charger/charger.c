@@ -21,6 +21,7 @@ struct charger {
     struct charger_config config;
     struct say say;
     struct rpc_client *key_store;
+    struct etsi014_client *kme; /* NULL: none */
     struct secret *pin, *password;
     struct shield *shield;
     bool created; /* the shield is new */
@@ -103,12 +104,26 @@ static enum client_exit open_shield(struct charger *c, struct tg_error *err)
     return EXIT_OK;
 }
 
+/* A site of its own draws from its own KME. */
+static enum client_exit open_kme(struct charger *c, struct tg_error *err)
+{
+    if (c->config.kme.url == NULL)
+        return EXIT_OK;
+    if (c->config.slave_sae == NULL) {
+        tg_fail(err, TG_INVALID_ARGUMENT, "kme.slave_sae is missing: the SAE of the key store");
+        return EXIT_CONFIG;
+    }
+    return etsi014_client_open(&c->config.kme, &c->kme, err) == TG_OK ? EXIT_OK : EXIT_CONFIG;
+}
+
 static enum client_exit prepare(struct charger *c, struct tg_error *err)
 {
     enum tg_code code = charger_config_load(&c->options, &c->config, err);
     if (code != TG_OK)
         return exit_for_file(code);
-    enum client_exit how = read_secrets(c, err);
+    enum client_exit how = open_kme(c, err);
+    if (how == EXIT_OK)
+        how = read_secrets(c, err);
     if (how == EXIT_OK)
         how = open_shield(c, err);
     if (how == EXIT_OK && rpc_client_open(&c->key_store, "key store", &c->config.key_store, err) != TG_OK)
@@ -133,6 +148,8 @@ static enum client_exit fill(struct charger *c, struct tg_error *err)
 {
     const struct fill_request request = {.key_store = c->key_store,
                                          .timeout_ms = (uint32_t)c->config.timeout_ms,
+                                         .kme = c->kme,
+                                         .slave_sae = c->config.slave_sae,
                                          .shield = c->shield,
                                          .shield_id = c->options.shield_id,
                                          .user = c->options.user,
@@ -167,6 +184,7 @@ static enum client_exit run(struct charger *c, struct tg_error *err)
 static void charger_fini(struct charger *c)
 {
     rpc_client_close(c->key_store);
+    etsi014_client_close(c->kme);
     shield_close(c->shield);
     secret_free(c->pin);
     secret_free(c->password);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/charger/drawn.h"
 #include "client/charger/options.h"
 #include "client/charger/pending.h"
 #include "common/pb.h"
@@ -188,21 +189,35 @@ static enum client_exit keep(const struct fill_request *request, Tg__FillRespons
     return code == TG_OK ? forget(request, err) : exit_for_call(code);
 }
 
-static enum client_exit fill_chunk(const struct fill_request *request, uint32_t count, struct tg_error *err)
+static enum client_exit ask_and_keep(const struct fill_request *request, Tg__FillRequest *message,
+                                     const struct drawn *drawn, struct tg_error *err)
 {
-    Tg__FillRequest message = TG__FILL_REQUEST__INIT;
-    message.shield_id = pb_string(request->shield_id);
-    message.user = pb_string(request->user);
-    message.password = pb_bytes(secret_view(request->password), secret_len(request->password));
-    message.count = count;
+    message->shield_id = pb_string(request->shield_id);
+    message->user = pb_string(request->user);
+    message->password = pb_bytes(secret_view(request->password), secret_len(request->password));
     ProtobufCMessage *response = NULL;
-    enum tg_code code = call(request, "Fill", &message.base, false, &response, err);
+    enum tg_code code = call(request, "Fill", &message->base, false, &response, err);
     if (code != TG_OK)
         return exit_for_call(code);
     Tg__FillResponse *fill = (Tg__FillResponse *)response;
-    enum client_exit how = check(fill, count, err) == TG_OK ? keep(request, fill, err) : EXIT_PROTOCOL;
+    if (request->kme != NULL)
+        code = drawn_join(drawn, fill, err);
+    if (code == TG_OK)
+        code = check(fill, message->count, err);
+    enum client_exit how = code == TG_OK ? keep(request, fill, err) : EXIT_PROTOCOL;
     rpc_free_response(response);
     return how;
+}
+
+static enum client_exit fill_chunk(const struct fill_request *request, uint32_t count, struct tg_error *err)
+{
+    TG_CLEANUP(drawn_fini) struct drawn drawn = {0};
+    Tg__FillRequest message = TG__FILL_REQUEST__INIT;
+    message.count = count;
+    if (request->kme != NULL && drawn_init(&drawn, request->kme, request->slave_sae, count,
+                                           clock_now_ms() + request->timeout_ms, &message, err) != TG_OK)
+        return EXIT_TRY_LATER;
+    return ask_and_keep(request, &message, &drawn, err);
 }
 
 enum client_exit fill_run(const struct fill_request *request, uint32_t *filled, struct tg_error *err)

@@ -16,6 +16,13 @@ const struct config_row charger_config_rows[] = {
      .min = 1000,
      .max = RPC_BUDGET_MAX_MS,
      .help = "How long to wait for the key store, the user's RADIUS login included"},
+    ETSI014_PEER_ROWS("kme.", struct charger_config, kme),
+    {.key = "kme.slave_sae",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct charger_config, slave_sae),
+     .fallback = CONFIG_OPTIONAL,
+     .max = NAME_TEXT_MAX,
+     .help = "The SAE of the key store, which fetches the same keys from a KME of its own"},
     {.key = NULL},
 };
 

@@ -5,6 +5,7 @@
 #include "client/charger/pending.h"
 #include "client/secret_source.h"
 #include "client/shield_place.h"
+#include "common/etsi014/client.h"
 #include "common/rpc/rpc.h"
 
 enum charger_limits {
@@ -16,6 +17,8 @@ enum charger_limits {
 struct charger_config { /* the file; config_free with charger_config_rows */
     struct rpc_peer key_store;
     int64_t timeout_ms;
+    struct etsi014_peer kme; /* url NULL: the key store makes the keys */
+    char *slave_sae;         /* the key store's */
 };
 extern const struct config_row charger_config_rows[];
 

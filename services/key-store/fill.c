@@ -1,29 +1,18 @@
-/* Filling a shield: log the user in, make keys for his shield, hand them to the charger. They cannot be spent
- * before the charger has confirmed that they are on the shield, so a fill that breaks off leaves nothing
- * half-usable. */
+/* Filling a shield: make keys for it, hand them to the charger. They cannot be spent before the charger has
+ * confirmed that they are on the shield, so a fill that breaks off leaves nothing half-usable.
+ *
+ * Two sites: the charger has drawn the keys from its own KME and names them; they are adopted from ours
+ * (adopt.h) instead of made, and only their tickets are handed out. */
+#include "fill.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/names.h"
 #include "common/pb.h"
-#include "common/utf8.h"
-#include "proto/radius_bridge.pb-c.h"
-#include "task.h"
+#include "common/trace.h"
 
-enum { KEY_LEN = AT_REST_KEY_LEN, REPLY_MAX = 160 };
-
-struct fill {
-    struct task task;
-    const Tg__FillRequest *request; /* the call's */
-    struct store_fill row;
-    struct secret *keys;          /* count × KEY_LEN */
-    struct store_new_key *sealed; /* count of each */
-    uint8_t (*tickets)[TICKET_LEN];
-    Tg__FillEntry *entries;
-    Tg__FillEntry **entry_list;
-    char detail[96];
-};
+enum { KEY_LEN = AT_REST_KEY_LEN };
 
 /* ---- making keys: before the transaction, so that it stays short ---- */
 
@@ -37,10 +26,17 @@ static enum tg_code allocate(struct fill *fill, struct tg_error *err)
     TG_ENSURE(fill->sealed != NULL && fill->tickets != NULL && fill->entries != NULL &&
                   fill->entry_list != NULL,
               err, TG_RESOURCE_EXHAUSTED, "out of memory for %zu keys", count);
+    return TG_OK;
+}
+
+static enum tg_code draw_keys(struct fill *fill, struct tg_error *err)
+{
+    struct source *source = fill->task.ks->source;
+    size_t count = fill->request->count;
     fill->keys = secret_new(count * KEY_LEN);
     TG_ENSURE(fill->keys != NULL, err, TG_RESOURCE_EXHAUSTED,
               "no locked memory left for %zu keys: ask for fewer, or raise locked_memory", count);
-    return TG_OK;
+    return source->draw(source, fill->keys, err);
 }
 
 static enum tg_code make_key(struct fill *fill, size_t i, struct tg_error *err)
@@ -49,7 +45,10 @@ static enum tg_code make_key(struct fill *fill, size_t i, struct tg_error *err)
     uint8_t *key = secret_bytes(fill->keys) + i * KEY_LEN;
     struct ticket ticket = {.expires_s = fill->row.expires_s};
     memcpy(ticket.centre, ks->centre, sizeof ticket.centre);
-    ticket_new_key_id(ticket.key_id);
+    if (fill->adopts)
+        memcpy(ticket.key_id, fill->adoption.ids[i], TICKET_KEY_ID_LEN);
+    else
+        ticket_new_key_id(ticket.key_id);
     memcpy(fill->sealed[i].key_id, ticket.key_id, TICKET_KEY_ID_LEN);
     const struct at_rest_name name = {AT_REST_QUANTUM_KEY, ticket.key_id, TICKET_KEY_ID_LEN};
     TG_TRY(at_rest_seal(ks->keyring, &name, key, &fill->sealed[i].key, err));
@@ -58,26 +57,40 @@ static enum tg_code make_key(struct fill *fill, size_t i, struct tg_error *err)
     fill->entry_list[i] = &fill->entries[i];
     tg__fill_entry__init(&fill->entries[i]);
     fill->entries[i].ticket = pb_bytes(fill->tickets[i], TICKET_LEN);
-    fill->entries[i].key = pb_bytes(key, KEY_LEN);
+    if (!fill->adopts)
+        fill->entries[i].key = pb_bytes(key, KEY_LEN);
     return TG_OK;
 }
 
-static enum tg_code make_keys(struct fill *fill, struct tg_error *err)
+/* Rows, tickets and answer for fill->keys. */
+static enum tg_code make_rows(struct fill *fill, struct tg_error *err)
 {
-    struct key_store *ks = fill->task.ks;
+    const struct key_store *ks = fill->task.ks;
     fill->row.created_s = ks->now_s();
     fill->row.expires_s = fill->row.created_s + ks->key_lifetime_s;
     random_bytes(fill->row.id, sizeof fill->row.id);
     memcpy(fill->row.request_id, rpc_call_request_id(fill->task.call), REQUEST_ID_LEN);
     snprintf(fill->row.shield_id, sizeof fill->row.shield_id, "%s", fill->request->shield_id);
     TG_TRY(allocate(fill, err));
-    TG_TRY(ks->source->draw(ks->source, fill->keys, err));
     for (size_t i = 0; i < fill->request->count; i++)
         TG_TRY(make_key(fill, i, err));
     return TG_OK;
 }
 
 /* ---- the transaction, and the answer ---- */
+
+/* A KME that gives the same id twice, or a charger that names a key of an earlier fill. */
+static enum tg_code check_new(const struct fill *fill, struct store *store, struct tg_error *err)
+{
+    struct store_key key;
+    for (size_t i = 0; fill->adopts && i < fill->request->count; i++) {
+        enum tg_code code = store->ops->key_find(store, fill->sealed[i].key_id, &key, err);
+        TG_ENSURE(code != TG_OK, err, TG_FAILED_PRECONDITION, "a key of that id is here already: fill again");
+        if (code != TG_NOT_FOUND)
+            return code;
+    }
+    return TG_OK;
+}
 
 static enum tg_code fill_apply(struct task *task, struct store *store, struct tg_error *err)
 {
@@ -91,6 +104,7 @@ static enum tg_code fill_apply(struct task *task, struct store *store, struct tg
     TG_ENSURE(!shield.revoked, err, TG_FAILED_PRECONDITION, "shield %s is revoked", shield.id);
     TG_ENSURE(shield.owner[0] == '\0' || strcmp(shield.owner, request->user) == 0, err, TG_PERMISSION_DENIED,
               "shield %s belongs to another user", shield.id);
+    TG_TRY(check_new(fill, store, err));
     code = store->ops->fill_add(store, &fill->row, fill->sealed, request->count, err);
     if (code == TG_ALREADY_EXISTS) { /* by this very task, when its first commit's outcome was not known? */
         struct store_fill made;
@@ -128,13 +142,14 @@ static void fill_wipe(struct task *task)
 {
     struct fill *fill = (struct fill *)task;
     secret_free(fill->keys);
+    free(fill->adoption.ids);
     free(fill->sealed);
     free(fill->tickets);
     free(fill->entries);
     free(fill->entry_list);
 }
 
-static const struct task_kind fill_kind = {
+const struct task_kind fill_kind = {
     .event = "keys.made",
     .refused = "keys.refused",
     .unaudited = TG_ABORTED,
@@ -145,82 +160,50 @@ static const struct task_kind fill_kind = {
     .wipe = fill_wipe,
 };
 
-/* ---- the user's login ---- */
+/* ---- where the keys come from ---- */
 
-static enum tg_code judge(const Tg__LoginResponse *login, struct tg_error *err)
+static void go_on(struct fill *fill, enum tg_code code, struct tg_error *err)
 {
-    char reply[REPLY_MAX];
-    utf8_clean(reply, sizeof reply, login->reply_message, strlen(login->reply_message), false);
-    const char *colon = reply[0] != '\0' ? ": " : "";
-    if (login->outcome == TG__LOGIN_RESPONSE__OUTCOME__ACCEPT)
-        return TG_OK;
-    if (login->outcome == TG__LOGIN_RESPONSE__OUTCOME__CHALLENGE)
-        return tg_fail(err, TG_FAILED_PRECONDITION,
-                       "the login asks a further question, which a charger cannot answer%s%s", colon, reply);
-    return tg_fail(err, TG_UNAUTHENTICATED, "the user's login was refused%s%s", colon, reply);
-}
-
-static void logged_in(void *arg, enum tg_code status, const char *text, const ProtobufCMessage *response)
-{
-    struct fill *fill = arg;
-    struct tg_error err;
-    secret_wipe(fill->request->password.data, fill->request->password.len);
-    if (status != TG_OK)
-        task_refuse(&fill->task, status, text);
-    else if (judge((const Tg__LoginResponse *)response, &err) != TG_OK || make_keys(fill, &err) != TG_OK)
-        task_refuse(&fill->task, err.code, err.text);
-    else
+    if (code == TG_OK)
+        code = make_rows(fill, err);
+    if (code == TG_OK)
         task_submit(&fill->task);
+    else
+        task_refuse(&fill->task, code, err->text);
 }
 
-static void log_in(struct fill *fill)
+/* UNAVAILABLE would be tried again by the caller's RPC, and with it the login; but the KME gives keys once.
+ */
+static void adopted(struct adoption *adoption, enum tg_code code, const char *text)
 {
-    const struct rpc_call *call = fill->task.call;
-    char session[2 * REQUEST_ID_LEN + 1];
-    hex_encode(rpc_call_request_id(call), REQUEST_ID_LEN, session);
-    Tg__LoginRequest login = TG__LOGIN_REQUEST__INIT;
-    login.user = fill->request->user;
-    login.password = fill->request->password;
-    login.session_id = session;
-    login.nas_identifier = pb_string("charger");
-    uint32_t budget = rpc_call_remaining_ms(call);
-    rpc_start(fill->task.ks->bridge,
-              &(struct rpc_request){.service = &tg__radius_bridge__descriptor,
-                                    .method = "Login",
-                                    .message = &login.base,
-                                    .budget_ms = budget > 0 ? budget : 1,
-                                    .trace = rpc_call_trace(call)},
-              logged_in, fill);
+    struct fill *fill = (struct fill *)((char *)adoption - offsetof(struct fill, adoption));
+    struct tg_error err = {0};
+    if (code != TG_OK)
+        code = tg_fail(&err, code == TG_NOT_FOUND ? TG_FAILED_PRECONDITION : TG_ABORTED, "%s", text);
+    fill->keys = adoption->keys;
+    go_on(fill, code, &err);
 }
 
-static enum tg_code check_fill(const Tg__FillRequest *request, struct tg_error *err)
+void fill_get_keys(struct fill *fill)
 {
-    TG_TRY(name_check_id("shield id", request->shield_id, err));
-    TG_TRY(name_check_text("user", request->user, err));
-    TG_ENSURE(request->user[0] != '\0', err, TG_INVALID_ARGUMENT, "user is missing");
-    TG_ENSURE(request->password.len >= 1 && request->password.len <= PASSWORD_MAX, err, TG_INVALID_ARGUMENT,
-              "a password has 1 to %d bytes", PASSWORD_MAX);
-    TG_ENSURE(request->count >= 1 && request->count <= FILL_MAX, err, TG_INVALID_ARGUMENT,
-              "a fill makes 1 to %d keys, not %u", FILL_MAX, request->count);
-    return TG_OK;
-}
-
-void handle_fill(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    struct key_store *ks = rpc_call_context(call);
-    const Tg__FillRequest *request = (const Tg__FillRequest *)message;
-    struct tg_error err;
-    if (check_fill(request, &err) != TG_OK) {
-        rpc_fail(call, err.code, "%s", err.text);
-        return;
+    struct tg_error err = {0};
+    if (fill->adopts) {
+        uint32_t left_ms = rpc_call_remaining_ms(fill->task.call);
+        fill->adoption.deadline_ms = clock_now_ms() + left_ms - left_ms / 4; /* the rest is for the store */
+        adopter_add(fill->task.ks->adopter, &fill->adoption);
+    } else {
+        go_on(fill, draw_keys(fill, &err), &err);
     }
-    struct fill *fill = task_new(sizeof *fill, &fill_kind, ks, call);
-    if (fill == NULL)
-        return;
-    fill->request = request;
-    snprintf(fill->detail, sizeof fill->detail, "%u keys from %s", request->count, ks->source->name);
-    if (audit_client_ready(ks->audit))
-        log_in(fill);
-    else /* before the user spends a one-time password on it */
-        task_refuse(&fill->task, TG_UNAVAILABLE, "the audit service cannot be reached: nothing was done");
+}
+
+enum tg_code fill_prepare_adoption(struct fill *fill, struct tg_error *err)
+{
+    const Tg__FillRequest *request = fill->request;
+    uint8_t(*ids)[TICKET_KEY_ID_LEN] = calloc(request->n_key_ids, sizeof *ids);
+    TG_ENSURE(ids != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for %zu key ids", request->n_key_ids);
+    for (size_t i = 0; i < request->n_key_ids; i++)
+        memcpy(ids[i], request->key_ids[i].data, TICKET_KEY_ID_LEN);
+    fill->adopts = true;
+    fill->adoption = (struct adoption){.ids = ids, .count = request->n_key_ids, .done = adopted};
+    return TG_OK;
 }

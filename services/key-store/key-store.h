@@ -6,9 +6,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "adopt.h"
 #include "common/audit_client.h"
 #include "common/config.h"
 #include "common/error.h"
+#include "common/etsi014/client.h"
 #include "common/rpc/rpc.h"
 #include "common/secret.h"
 #include "common/service/service.h"
@@ -28,7 +30,7 @@ enum key_store_limits {
 };
 
 /* sources.c */
-enum source_kind { SOURCE_DRBG, SOURCE_DEVICE };
+enum source_kind { SOURCE_DRBG, SOURCE_DEVICE, SOURCE_ETSI014 };
 extern const char *const source_kinds[];
 struct source_config {
     int kind;                 /* enum source_kind */
@@ -39,6 +41,11 @@ struct source_config {
         bool conditioned;
         int64_t timeout; /* ms */
     } device;
+    struct {
+        struct etsi014_peer peer;
+        char *slave_sae;  /* for source: etsi014 */
+        char *master_sae; /* whose keys are adopted */
+    } kme;
 };
 
 struct postgres_config {
@@ -73,6 +80,7 @@ struct key_store {
     struct audit_client *audit;
     struct rpc_client *bridge;
     struct etsi_server *etsi; /* NULL: not served */
+    struct adopter *adopter;  /* NULL: no KME to adopt keys from */
     uint8_t centre[TICKET_CENTRE_LEN];
     uint64_t key_lifetime_s;
     uint64_t answer_window_s;
@@ -103,7 +111,7 @@ extern const struct rpc_method key_store_methods[];
 
 /* Its rows. Each takes the call over and answers it later (or at once, when the request is refused). */
 rpc_handler handle_spend;                                               /* spend.c */
-rpc_handler handle_fill;                                                /* fill.c */
+rpc_handler handle_fill;                                                /* fill_request.c */
 rpc_handler handle_confirm;                                             /* confirm.c */
 rpc_handler handle_qkud_add, handle_qkud_revoke;                        /* registry.c */
 rpc_handler handle_shield_add, handle_shield_revoke, handle_key_revoke; /* registry.c */

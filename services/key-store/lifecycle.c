@@ -76,8 +76,8 @@ const struct config_row key_store_rows[] = {
      .offset = offsetof(struct key_store_config, source.kind),
      .fallback = "drbg",
      .choices = source_kinds,
-     .help = "Where new keys come from: OpenSSL's generator, or a device or file with a quantum generator's "
-             "bytes"},
+     .help = "Where new keys come from: OpenSSL's generator, a device or file with a quantum generator's "
+             "bytes, or the KME of `kme`"},
     {.key = "source_stock",
      .type = CONFIG_INT,
      .offset = offsetof(struct key_store_config, source.stock),
@@ -115,6 +115,19 @@ const struct config_row key_store_rows[] = {
      .min = 100,
      .max = 3600000,
      .help = "How long the device may be silent before that is an error"},
+    ETSI014_PEER_ROWS("kme.", struct key_store_config, source.kme.peer),
+    {.key = "kme.slave_sae",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct key_store_config, source.kme.slave_sae),
+     .fallback = CONFIG_OPTIONAL,
+     .max = NAME_TEXT_MAX,
+     .help = "With source etsi014: the SAE for which keys are drawn; nobody needs to fetch them there"},
+    {.key = "kme.master_sae",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct key_store_config, source.kme.master_sae),
+     .fallback = CONFIG_OPTIONAL,
+     .max = NAME_TEXT_MAX,
+     .help = "The SAE of chargers that draw keys from a KME of their own: we adopt these by their key ids"},
     RPC_PEER_ROWS("radius_bridge.", struct key_store_config, radius_bridge),
     RPC_PEER_ROWS("audit.", struct key_store_config, audit),
     ETSI_ROWS("etsi014.", struct key_store_config, etsi014),
@@ -163,6 +176,8 @@ static enum tg_code acquire(struct key_store *ks, const struct key_store_config 
     TG_TRY(audit_client_open(&ks->audit, "key-store", &config->audit, err));
     TG_TRY(key_store_open_source(ks, &config->source, err));
     TG_TRY(rpc_client_open(&ks->bridge, "radius bridge", &config->radius_bridge, err));
+    if (config->source.kme.master_sae != NULL)
+        TG_TRY(adopter_open(&config->source.kme.peer, config->source.kme.master_sae, &ks->adopter, err));
     return config->etsi014.listen != NULL ? etsi_server_open(&ks->etsi, ks, &config->etsi014, err) : TG_OK;
 }
 
@@ -203,6 +218,8 @@ enum tg_code key_store_start(void *state, struct tg_error *err)
         TG_TRY(ks->source->start(ks->source, err));
     TG_TRY(writer_start(ks->store, &(struct writer_tick){.apply = tick, .arg = ks}, &ks->writer, err));
     TG_TRY(rotation_start(ks->writer, ks->keyring, ks->audit, &ks->rotation, err));
+    if (ks->adopter != NULL)
+        TG_TRY(adopter_start(ks->adopter, err));
     return ks->etsi != NULL ? etsi_server_start(ks->etsi, err) : TG_OK;
 }
 
@@ -223,6 +240,7 @@ void key_store_close(void *state)
     struct key_store *ks = state;
     rpc_client_close(ks->bridge);
     rotation_stop(ks->rotation);
+    adopter_close(ks->adopter);
     etsi_server_stop(ks->etsi);
     writer_stop(ks->writer);
     if (ks->source != NULL)

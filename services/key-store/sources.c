@@ -4,9 +4,10 @@
 #include "common/pb.h"
 #include "key-store.h"
 #include "source_device.h"
+#include "source_etsi014.h"
 #include "source_stock.h"
 
-const char *const source_kinds[] = {"drbg", "device", NULL};
+const char *const source_kinds[] = {"drbg", "device", "etsi014", NULL};
 
 /* ---- events ---- */
 
@@ -40,9 +41,16 @@ static enum tg_code open_device(const struct source_config *config, struct sourc
     return source_device_open(&options, fetch, err);
 }
 
+static enum tg_code open_etsi014(const struct source_config *config, struct source_fetch *fetch,
+                                 struct tg_error *err)
+{
+    return source_etsi014_open(&config->kme.peer, config->kme.slave_sae, fetch, err);
+}
+
 static enum tg_code (*const open_fetch[])(const struct source_config *config, struct source_fetch *fetch,
                                           struct tg_error *err) = {
     [SOURCE_DEVICE] = open_device,
+    [SOURCE_ETSI014] = open_etsi014,
 };
 
 enum tg_code key_store_open_source(struct key_store *ks, const struct source_config *config,
