@@ -13,6 +13,7 @@ const struct rpc_method key_store_methods[] = {
     {SERVICE, "ShieldList", RPC_ROLE_OPERATOR, handle_shield_list},
     {SERVICE, "ShieldRevoke", RPC_ROLE_OPERATOR, handle_shield_revoke},
     {SERVICE, "KeyList", RPC_ROLE_OPERATOR, handle_key_list},
+    {SERVICE, "KeyFind", RPC_ROLE_OPERATOR, handle_key_find},
     {SERVICE, "KeyRevoke", RPC_ROLE_OPERATOR, handle_key_revoke},
     {SERVICE, "KekList", RPC_ROLE_OPERATOR, handle_kek_list},
     {SERVICE, "KekRotate", RPC_ROLE_OPERATOR, handle_kek_rotate},

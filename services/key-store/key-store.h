@@ -106,6 +106,12 @@ enum tg_code database_open(const struct key_store_config *config, struct store *
                            struct tg_error *err) TG_MUST_CHECK;
 const char *database_name(const struct key_store_config *config);
 
+/* find.c */
+/* The key id that one of the two gives; the other is empty. INVALID_ARGUMENT. */
+enum tg_code key_named(const ProtobufCBinaryData *id, const ProtobufCBinaryData *ticket,
+                       uint8_t key_id[TICKET_KEY_ID_LEN], struct tg_error *err) TG_MUST_CHECK;
+void key_message(const struct store_key *key, Tg__Key *out); /* borrows from `key` */
+
 /* handlers.c: the table. */
 extern const struct rpc_method key_store_methods[];
 
@@ -117,6 +123,7 @@ rpc_handler handle_qkud_add, handle_qkud_revoke;                        /* regis
 rpc_handler handle_shield_add, handle_shield_revoke, handle_key_revoke; /* registry.c */
 rpc_handler handle_qkud_list, handle_shield_list, handle_key_list;      /* lists.c */
 rpc_handler handle_kek_list, handle_kek_rotate;                         /* keks.c */
+rpc_handler handle_key_find;                                            /* find.c */
 rpc_handler handle_source_status;                                       /* sources.c */
 
 #endif

@@ -175,6 +175,8 @@ static enum tg_code keys_apply(struct task *task, struct store *store, struct tg
     const struct store_key_filter filter = {
         .shield_id = request->shield_id,
         .state = request->state[0] != '\0' ? key_state_find(request->state) : KEY_STATES,
+        .owner = request->owner,
+        .expires_before_s = request->expires_before_s,
         .after_key_id = request->after_key_id.len != 0 ? request->after_key_id.data : NULL};
     enum tg_code code = store->ops->key_list(store, &filter, list->limit + 1, keep_key, list, err);
     TG_ENSURE(code != TG_NOT_FOUND, err, TG_NOT_FOUND, "no such key to go on after");
@@ -190,15 +192,7 @@ static void keys_answer(struct task *task)
     response.keys = (Tg__Key **)list->list;
     response.more = list->count > list->limit;
     for (size_t i = 0; i < response.n_keys; i++) {
-        struct store_key *key = &list->keys[i];
-        tg__key__init(&items[i]);
-        items[i].key_id = pb_bytes(key->key_id, sizeof key->key_id);
-        items[i].shield_id = key->shield.id;
-        items[i].state = pb_string(key_state_name(key->state));
-        items[i].created_s = key->created_s;
-        items[i].expires_s = key->expires_s;
-        items[i].spent_s = key->spent_s;
-        items[i].spent_by = key->spent_by;
+        key_message(&list->keys[i], &items[i]);
         list->list[i] = &items[i];
     }
     rpc_reply(task->call, &response.base);
@@ -210,6 +204,8 @@ static enum tg_code check_key_list(const Tg__KeyListRequest *request, struct tg_
         TG_TRY(name_check_id("shield id", request->shield_id, err));
     TG_ENSURE(request->state[0] == '\0' || key_state_find(request->state) != KEY_STATES, err,
               TG_INVALID_ARGUMENT, "a key's state is made, ready, spent, revoked or expired");
+    TG_TRY(name_check_text("owner", request->owner, err));
+    TG_ENSURE(request->expires_before_s <= INT64_MAX, err, TG_INVALID_ARGUMENT, "that time is out of bounds");
     TG_ENSURE(request->after_key_id.len == 0 || request->after_key_id.len == TICKET_KEY_ID_LEN, err,
               TG_INVALID_ARGUMENT, "a key id has %d bytes, not %zu", TICKET_KEY_ID_LEN,
               request->after_key_id.len);

@@ -200,7 +200,9 @@ static enum tg_code row_of(struct postgres *p, const uint8_t key_id[TICKET_KEY_I
     return TG_OK;
 }
 
-#define KEY_PAGE " AND k.seq > $1 AND ($2::bigint = 5 OR k.state = $2) ORDER BY k.seq LIMIT $3"
+#define KEY_PAGE                                                                                             \
+    " AND k.seq > $1 AND ($2::bigint = 5 OR k.state = $2) AND ($5::text = '' OR s.owner = $5)"               \
+    " AND ($6::bigint = 0 OR f.expires_s < $6) ORDER BY k.seq LIMIT $3"
 
 enum tg_code postgres_key_list(struct store *s, const struct store_key_filter *filter, size_t limit,
                                store_each_key *each, void *arg, struct tg_error *err)
@@ -218,6 +220,8 @@ enum tg_code postgres_key_list(struct store *s, const struct store_key_filter *f
     pg_number(&args, filter->state);
     pg_number(&args, limit);
     pg_text(&args, filter->shield_id);
+    pg_text(&args, filter->owner != NULL ? filter->owner : "");
+    pg_number(&args, filter->expires_before_s);
     TG_TRY(pg_query(p, filter->shield_id[0] != '\0' ? of_shield : all, &args, &rows, err));
     for (int i = 0; i < PQntuples(rows); i++) {
         struct store_key key = {0};

@@ -266,24 +266,6 @@ static void key_revoke_answer(struct task *task)
     rpc_reply(task->call, &response.base);
 }
 
-/* By key id, or by the whole ticket (which may well have expired). */
-static enum tg_code which_key(const Tg__KeyRevokeRequest *request, uint8_t key_id[TICKET_KEY_ID_LEN],
-                              struct tg_error *err)
-{
-    TG_ENSURE((request->key_id.len > 0) != (request->ticket.len > 0), err, TG_INVALID_ARGUMENT,
-              "name either a key id or a ticket");
-    if (request->ticket.len > 0) {
-        struct ticket ticket;
-        TG_TRY(ticket_peek(request->ticket.data, request->ticket.len, &ticket, err));
-        memcpy(key_id, ticket.key_id, TICKET_KEY_ID_LEN);
-        return TG_OK;
-    }
-    TG_ENSURE(request->key_id.len == TICKET_KEY_ID_LEN, err, TG_INVALID_ARGUMENT,
-              "a key id has %d bytes, not %zu", TICKET_KEY_ID_LEN, request->key_id.len);
-    memcpy(key_id, request->key_id.data, TICKET_KEY_ID_LEN);
-    return TG_OK;
-}
-
 void handle_key_revoke(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct key_store *ks = rpc_call_context(call);
@@ -295,7 +277,8 @@ void handle_key_revoke(struct rpc_call *call, const ProtobufCMessage *message)
                                           .answer = key_revoke_answer};
     struct tg_error err;
     uint8_t key_id[TICKET_KEY_ID_LEN];
-    struct change *change = change_new(&kind, ks, call, which_key(request, key_id, &err), &err);
+    struct change *change =
+        change_new(&kind, ks, call, key_named(&request->key_id, &request->ticket, key_id, &err), &err);
     if (change == NULL)
         return;
     memcpy(change->key_id, key_id, sizeof change->key_id);

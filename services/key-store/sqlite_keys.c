@@ -142,7 +142,10 @@ static enum tg_code row_of(struct sqlite *s, const uint8_t key_id[TICKET_KEY_ID_
     return row ? TG_OK : TG_NOT_FOUND;
 }
 
-#define KEY_PAGE " AND k.seq > ?1 AND (?2 < 0 OR k.state = ?2) ORDER BY k.seq LIMIT ?3"
+#define KEY_PAGE                                                                                             \
+    " AND k.seq > ?1 AND (?2 < 0 OR k.state = ?2) AND (?5 = '' OR s.owner = ?5) AND (?6 = 0 OR f.expires_s " \
+    "< ?6)"                                                                                                  \
+    " ORDER BY k.seq LIMIT ?3"
 
 enum tg_code sqlite_key_list(struct store *store, const struct store_key_filter *filter, size_t limit,
                              store_each_key *each, void *arg, struct tg_error *err)
@@ -160,6 +163,8 @@ enum tg_code sqlite_key_list(struct store *store, const struct store_key_filter 
     sqlite3_bind_int(list, 2, filter->state == KEY_STATES ? -1 : (int)filter->state);
     sql_bind_number(list, 3, limit);
     sql_bind_text(list, 4, filter->shield_id);
+    sql_bind_text(list, 5, filter->owner != NULL ? filter->owner : "");
+    sql_bind_number(list, 6, filter->expires_before_s);
     for (;;) {
         bool row;
         TG_TRY(sql_step(s, list, &row, err));

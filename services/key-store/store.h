@@ -109,6 +109,8 @@ struct store_spend {
 struct store_key_filter {
     const char *shield_id;       /* "": all */
     enum key_state state;        /* KEY_STATES: all */
+    const char *owner;           /* of the shield; NULL or "": all */
+    uint64_t expires_before_s;   /* 0: all */
     const uint8_t *after_key_id; /* NULL: from the start; order is that of making */
 };
 

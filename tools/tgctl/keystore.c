@@ -1,36 +1,23 @@
-/* tgctl qkud, shield, key: what the key store keeps. */
+/* tgctl qkud, shield: whom the key store knows. */
 #include <errno.h>
 #include <libgen.h>
+#include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "common/file.h"
 #include "common/pb.h"
-#include "common/ticket.h"
-#include "proto/key_store.pb-c.h"
-#include "tools/tgctl/table.h"
-#include "tools/tgctl/tgctl.h"
+#include "tools/tgctl/keystore.h"
 
-enum { ID_ROOM = 129 };
-
-static enum tg_code call(const struct tgctl *ctl, const char *method, const ProtobufCMessage *request,
-                         ProtobufCMessage **answer, struct tg_error *err)
+enum tg_code keystore_call(const struct tgctl *ctl, const char *method, const ProtobufCMessage *request,
+                           ProtobufCMessage **answer, struct tg_error *err)
 {
     return tgctl_call(ctl, SERVICE_KEY_STORE, &tg__key_store__descriptor, method, request, answer, err);
 }
 
-/* Where the next page starts. */
-struct place {
-    char text[ID_ROOM];
-    uint8_t key_id[TICKET_KEY_ID_LEN];
-    bool more;
-};
-
-typedef enum tg_code list_page(const struct tgctl *ctl, const struct tgctl_arguments *arguments,
-                               struct place *place, json_t *rows, struct tg_error *err);
-
-static enum tgctl_exit list_all(const struct tgctl *ctl, const struct tgctl_arguments *arguments,
-                                list_page *page, const struct table_column *columns)
+enum tgctl_exit keystore_list(const struct tgctl *ctl, const struct tgctl_arguments *arguments,
+                              list_page *page, const struct table_column *columns)
 {
     struct place place = {.more = true};
     json_t *rows = json_array();
@@ -45,9 +32,8 @@ static enum tgctl_exit list_all(const struct tgctl *ctl, const struct tgctl_argu
     return shown;
 }
 
-/* A command that changes something answers with one row: what it did to what. */
-static enum tgctl_exit say(const struct tgctl *ctl, const char *what, const char *id, const char *number_name,
-                           uint64_t number)
+enum tgctl_exit keystore_say(const struct tgctl *ctl, const char *what, const char *id,
+                             const char *number_name, uint64_t number)
 {
     const struct table_column columns[] = {{what, what}, {number_name, number_name}, {NULL, NULL}};
     json_t *row = json_object();
@@ -56,6 +42,25 @@ static enum tgctl_exit say(const struct tgctl *ctl, const char *what, const char
     if (number_name != NULL)
         row_number(row, number_name, number);
     return table_print_one(ctl, columns, row);
+}
+
+bool keystore_confirmed(const struct tgctl *ctl, const struct tgctl_arguments *arguments, const char *fmt,
+                        ...)
+{
+    char line[16];
+    va_list args;
+
+    if (arguments_option(arguments, "yes") != NULL || ctl->in == NULL || !isatty(fileno(ctl->in)))
+        return true;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputs(" This cannot be undone. Go on? [y/N] ", stderr);
+    if (fgets(line, sizeof(line), ctl->in) != NULL &&
+        (strcasecmp(line, "y\n") == 0 || strcasecmp(line, "yes\n") == 0))
+        return true;
+    fputs("tgctl: nothing was done\n", stderr);
+    return false;
 }
 
 /* ---- qkud ---- */
@@ -92,7 +97,7 @@ static enum tgctl_exit qkud_add(struct tgctl *ctl, const struct tgctl_arguments 
     }
     request.qkud_id = pb_string(arguments->positional[0]);
     request.description = pb_string(arguments_option(arguments, "description"));
-    if (call(ctl, "QkudAdd", &request.base, &answer, &err) != TG_OK)
+    if (keystore_call(ctl, "QkudAdd", &request.base, &answer, &err) != TG_OK)
         return tgctl_failed(&err);
     const Tg__QkudAddResponse *added = (const Tg__QkudAddResponse *)answer;
     code = file_write_new(out, added->key.data, added->key.len, &err);
@@ -104,7 +109,7 @@ static enum tgctl_exit qkud_add(struct tgctl *ctl, const struct tgctl_arguments 
             err.text);
         return EXIT_OUTPUT;
     }
-    return say(ctl, "added", arguments->positional[0], NULL, 0);
+    return keystore_say(ctl, "added", arguments->positional[0], NULL, 0);
 }
 
 static const struct table_column qkud_columns[] = {
@@ -120,7 +125,7 @@ static enum tg_code qkud_page(const struct tgctl *ctl, const struct tgctl_argume
 
     (void)arguments;
     request.after_qkud_id = place->text;
-    TG_TRY(call(ctl, "QkudList", &request.base, &answer, err));
+    TG_TRY(keystore_call(ctl, "QkudList", &request.base, &answer, err));
     const Tg__QkudListResponse *page = (const Tg__QkudListResponse *)answer;
     for (size_t i = 0; i < page->n_qkuds; i++) {
         const Tg__Qkud *qkud = page->qkuds[i];
@@ -140,7 +145,7 @@ static enum tg_code qkud_page(const struct tgctl *ctl, const struct tgctl_argume
 
 static enum tgctl_exit qkud_list(struct tgctl *ctl, const struct tgctl_arguments *arguments)
 {
-    return list_all(ctl, arguments, qkud_page, qkud_columns);
+    return keystore_list(ctl, arguments, qkud_page, qkud_columns);
 }
 
 static enum tgctl_exit qkud_revoke(struct tgctl *ctl, const struct tgctl_arguments *arguments)
@@ -149,11 +154,13 @@ static enum tgctl_exit qkud_revoke(struct tgctl *ctl, const struct tgctl_argumen
     ProtobufCMessage *answer;
     struct tg_error err;
 
+    if (!keystore_confirmed(ctl, arguments, "Give no more keys to gateway %s.", arguments->positional[0]))
+        return EXIT_NO;
     request.qkud_id = pb_string(arguments->positional[0]);
-    if (call(ctl, "QkudRevoke", &request.base, &answer, &err) != TG_OK)
+    if (keystore_call(ctl, "QkudRevoke", &request.base, &answer, &err) != TG_OK)
         return tgctl_failed(&err);
     rpc_free_response(answer);
-    return say(ctl, "revoked", arguments->positional[0], NULL, 0);
+    return keystore_say(ctl, "revoked", arguments->positional[0], NULL, 0);
 }
 
 /* ---- shield ---- */
@@ -167,10 +174,10 @@ static enum tgctl_exit shield_add(struct tgctl *ctl, const struct tgctl_argument
     request.shield_id = pb_string(arguments->positional[0]);
     request.owner = pb_string(arguments_option(arguments, "owner"));
     request.policy = pb_string(arguments_option(arguments, "policy"));
-    if (call(ctl, "ShieldAdd", &request.base, &answer, &err) != TG_OK)
+    if (keystore_call(ctl, "ShieldAdd", &request.base, &answer, &err) != TG_OK)
         return tgctl_failed(&err);
     rpc_free_response(answer);
-    return say(ctl, "added", arguments->positional[0], NULL, 0);
+    return keystore_say(ctl, "added", arguments->positional[0], NULL, 0);
 }
 
 static const struct table_column shield_columns[] = {
@@ -194,18 +201,50 @@ static json_t *shield_row(const Tg__Shield *shield)
     return row;
 }
 
+/* Shields are few: every page is read, and what was not asked for is left out here. */
+struct shield_filter {
+    const char *owner, *prefix;
+    uint32_t fewer_than; /* ready keys; 0: all */
+    bool active, revoked;
+};
+
+static enum tg_code read_shield_filter(const struct tgctl_arguments *arguments, struct shield_filter *filter,
+                                       struct tg_error *err)
+{
+    const char *state = arguments_option(arguments, "state");
+
+    filter->owner = arguments_option(arguments, "owner");
+    filter->prefix = arguments_option(arguments, "prefix");
+    filter->active = state == NULL || strcmp(state, "active") == 0;
+    filter->revoked = state == NULL || strcmp(state, "revoked") == 0;
+    TG_ENSURE(filter->active || filter->revoked, err, TG_INVALID_ARGUMENT,
+              "--state: a shield is active or revoked, not %s", state);
+    return arguments_number(arguments, "fewer-than", UINT32_MAX, &filter->fewer_than, err);
+}
+
+static bool shield_matches(const struct shield_filter *filter, const Tg__Shield *shield)
+{
+    return (filter->owner == NULL || strcmp(filter->owner, shield->owner) == 0) &&
+           (filter->prefix == NULL ||
+            strncmp(shield->shield_id, filter->prefix, strlen(filter->prefix)) == 0) &&
+           (filter->fewer_than == 0 || shield->ready < filter->fewer_than) &&
+           (shield->revoked ? filter->revoked : filter->active);
+}
+
 static enum tg_code shield_page(const struct tgctl *ctl, const struct tgctl_arguments *arguments,
                                 struct place *place, json_t *rows, struct tg_error *err)
 {
     Tg__ShieldListRequest request = TG__SHIELD_LIST_REQUEST__INIT;
+    struct shield_filter filter;
     ProtobufCMessage *answer;
 
-    (void)arguments;
+    TG_TRY(read_shield_filter(arguments, &filter, err));
     request.after_shield_id = place->text;
-    TG_TRY(call(ctl, "ShieldList", &request.base, &answer, err));
+    TG_TRY(keystore_call(ctl, "ShieldList", &request.base, &answer, err));
     const Tg__ShieldListResponse *page = (const Tg__ShieldListResponse *)answer;
     for (size_t i = 0; i < page->n_shields; i++) {
-        json_array_append_new(rows, shield_row(page->shields[i]));
+        if (shield_matches(&filter, page->shields[i]))
+            json_array_append_new(rows, shield_row(page->shields[i]));
         snprintf(place->text, sizeof(place->text), "%s", page->shields[i]->shield_id);
     }
     place->more = page->more && page->n_shields > 0;
@@ -215,7 +254,14 @@ static enum tg_code shield_page(const struct tgctl *ctl, const struct tgctl_argu
 
 static enum tgctl_exit shield_list(struct tgctl *ctl, const struct tgctl_arguments *arguments)
 {
-    return list_all(ctl, arguments, shield_page, shield_columns);
+    struct shield_filter filter;
+    struct tg_error err;
+
+    if (read_shield_filter(arguments, &filter, &err) != TG_OK) {
+        (void)tgctl_failed(&err);
+        return EXIT_USAGE;
+    }
+    return keystore_list(ctl, arguments, shield_page, shield_columns);
 }
 
 static enum tgctl_exit shield_revoke(struct tgctl *ctl, const struct tgctl_arguments *arguments)
@@ -225,99 +271,15 @@ static enum tgctl_exit shield_revoke(struct tgctl *ctl, const struct tgctl_argum
     struct tg_error err;
     uint32_t keys;
 
+    if (!keystore_confirmed(ctl, arguments, "Revoke shield %s and destroy all its keys.",
+                            arguments->positional[0]))
+        return EXIT_NO;
     request.shield_id = pb_string(arguments->positional[0]);
-    if (call(ctl, "ShieldRevoke", &request.base, &answer, &err) != TG_OK)
+    if (keystore_call(ctl, "ShieldRevoke", &request.base, &answer, &err) != TG_OK)
         return tgctl_failed(&err);
     keys = ((const Tg__ShieldRevokeResponse *)answer)->keys_revoked;
     rpc_free_response(answer);
-    return say(ctl, "revoked", arguments->positional[0], "keys", keys);
-}
-
-/* ---- key ---- */
-
-static const struct table_column key_columns[] = {
-    {"key_id", "KEY"},      {"shield_id", "SHIELD"}, {"state", "STATE"},       {"created", "CREATED"},
-    {"expires", "EXPIRES"}, {"spent", "SPENT"},      {"spent_by", "SPENT BY"}, {NULL, NULL},
-};
-
-static json_t *key_row(const Tg__Key *key)
-{
-    json_t *row = json_object();
-    char id[37] = "";
-
-    if (key->key_id.len == TICKET_KEY_ID_LEN)
-        ticket_key_id_text(key->key_id.data, id);
-    row_text(row, "key_id", id);
-    row_text(row, "shield_id", key->shield_id);
-    row_text(row, "state", key->state);
-    row_time(row, "created", key->created_s);
-    row_time(row, "expires", key->expires_s);
-    row_time(row, "spent", key->spent_s);
-    row_text(row, "spent_by", key->spent_by);
-    return row;
-}
-
-static enum tg_code key_page(const struct tgctl *ctl, const struct tgctl_arguments *arguments,
-                             struct place *place, json_t *rows, struct tg_error *err)
-{
-    Tg__KeyListRequest request = TG__KEY_LIST_REQUEST__INIT;
-    ProtobufCMessage *answer;
-
-    request.shield_id = pb_string(arguments_option(arguments, "shield"));
-    request.state = pb_string(arguments_option(arguments, "state"));
-    if (place->text[0] != '\0')
-        request.after_key_id = pb_bytes(place->key_id, sizeof(place->key_id));
-    request.limit = 500;
-    TG_TRY(call(ctl, "KeyList", &request.base, &answer, err));
-    const Tg__KeyListResponse *page = (const Tg__KeyListResponse *)answer;
-    for (size_t i = 0; i < page->n_keys; i++)
-        json_array_append_new(rows, key_row(page->keys[i]));
-    place->more =
-        page->more && page->n_keys > 0 && page->keys[page->n_keys - 1]->key_id.len == TICKET_KEY_ID_LEN;
-    if (place->more) {
-        memcpy(place->key_id, page->keys[page->n_keys - 1]->key_id.data, TICKET_KEY_ID_LEN);
-        snprintf(place->text, sizeof(place->text), "after");
-    }
-    rpc_free_response(answer);
-    return TG_OK;
-}
-
-static enum tgctl_exit key_list(struct tgctl *ctl, const struct tgctl_arguments *arguments)
-{
-    return list_all(ctl, arguments, key_page, key_columns);
-}
-
-/* A whole ticket in its text form, or a key id as the lists show it. */
-static enum tg_code name_key(const char *text, Tg__KeyRevokeRequest *request, uint8_t ticket[TICKET_LEN],
-                             uint8_t key_id[TICKET_KEY_ID_LEN], struct tg_error *err)
-{
-    if (strncmp(text, "tgt1.", 5) == 0) {
-        TG_TRY(ticket_from_text(text, ticket, err));
-        request->ticket = pb_bytes(ticket, TICKET_LEN);
-        return TG_OK;
-    }
-    TG_ENSURE(ticket_key_id_from_text(text, key_id, NULL) == TG_OK, err, TG_INVALID_ARGUMENT,
-              "%s is neither a ticket (tgt1....) nor a key id", text);
-    request->key_id = pb_bytes(key_id, TICKET_KEY_ID_LEN);
-    return TG_OK;
-}
-
-static enum tgctl_exit key_revoke(struct tgctl *ctl, const struct tgctl_arguments *arguments)
-{
-    Tg__KeyRevokeRequest request = TG__KEY_REVOKE_REQUEST__INIT;
-    uint8_t ticket[TICKET_LEN];
-    uint8_t key_id[TICKET_KEY_ID_LEN];
-    ProtobufCMessage *answer;
-    struct tg_error err;
-
-    if (name_key(arguments->positional[0], &request, ticket, key_id, &err) != TG_OK) {
-        (void)tgctl_failed(&err);
-        return EXIT_USAGE;
-    }
-    if (call(ctl, "KeyRevoke", &request.base, &answer, &err) != TG_OK)
-        return tgctl_failed(&err);
-    rpc_free_response(answer);
-    return say(ctl, "revoked", arguments->positional[0], NULL, 0);
+    return keystore_say(ctl, "revoked", arguments->positional[0], "keys", keys);
 }
 
 /* ---- the table ---- */
@@ -332,20 +294,26 @@ static const struct tgctl_option shield_add_options[] = {
     {"policy", "POLICY", "where its user may go when RADIUS names no policy"},
     {NULL, NULL, NULL},
 };
-static const struct tgctl_option key_list_options[] = {
-    {"shield", "SHIELD", "only keys of this shield"},
-    {"state", "STATE", "only keys in this state: made, ready, spent, revoked or expired"},
+static const struct tgctl_option shield_list_options[] = {
+    {"owner", "USER", "only shields of this user"},
+    {"prefix", "TEXT", "only shields whose id begins so"},
+    {"state", "STATE", "only active or only revoked ones"},
+    {"fewer-than", "N", "only shields with fewer than N keys that can be spent"},
     {NULL, NULL, NULL},
 };
+static const struct tgctl_option revoke_options[] = {KEYSTORE_YES, {NULL, NULL, NULL}};
 
 const struct tgctl_command keystore_commands[] = {
     {"qkud", "add", {"QKUD"}, qkud_add_options, "register a gateway and get its key", qkud_add},
     {"qkud", "list", {NULL}, NULL, "registered gateways", qkud_list},
-    {"qkud", "revoke", {"QKUD"}, NULL, "give no more keys to a gateway", qkud_revoke},
+    {"qkud", "revoke", {"QKUD"}, revoke_options, "give no more keys to a gateway", qkud_revoke},
     {"shield", "add", {"SHIELD"}, shield_add_options, "register a shield", shield_add},
-    {"shield", "list", {NULL}, NULL, "registered shields and how many keys they have", shield_list},
-    {"shield", "revoke", {"SHIELD"}, NULL, "revoke a shield and all its keys", shield_revoke},
-    {"key", "list", {NULL}, key_list_options, "keys and their states", key_list},
-    {"key", "revoke", {"KEY"}, NULL, "revoke one key, by its id or its whole ticket", key_revoke},
+    {"shield",
+     "list",
+     {NULL},
+     shield_list_options,
+     "registered shields and how many keys they have",
+     shield_list},
+    {"shield", "revoke", {"SHIELD"}, revoke_options, "revoke a shield and all its keys", shield_revoke},
     {.group = NULL},
 };

@@ -60,7 +60,7 @@ static int read_globals(int argc, char **argv, struct global_options *globals)
 static int run_command(const struct tgctl_command *command, const struct global_options *globals,
                        const struct tgctl_arguments *arguments)
 {
-    struct tgctl ctl = {.json = globals->json || arguments->json, .out = stdout};
+    struct tgctl ctl = {.json = globals->json || arguments->json, .out = stdout, .in = stdin};
     struct tg_error err;
     int code;
 

@@ -8,9 +8,9 @@
 #include "common/trace.h"
 #include "tools/tgctl/tgctl.h"
 
-const struct tgctl_command *const tgctl_commands[] = {
-    health_commands, keystore_commands, kek_commands, gateway_commands,
-    audit_commands,  evidence_commands, NULL};
+const struct tgctl_command *const tgctl_commands[] = {health_commands, keystore_commands, key_commands,
+                                                      source_commands, kek_commands,      gateway_commands,
+                                                      audit_commands,  evidence_commands, NULL};
 
 const struct tgctl_command *tgctl_find(int count, char **words, int *used)
 {
@@ -110,12 +110,11 @@ enum tg_code arguments_number(const struct tgctl_arguments *arguments, const cha
     return TG_OK;
 }
 
-/* "15m": Unix seconds of 15 minutes ago. False: not of that form. */
-static bool read_ago(const char *text, uint64_t *seconds)
+/* "15m": 900 seconds. False: not of that form. */
+static bool read_span(const char *text, uint64_t *seconds)
 {
     static const char units[] = "smhd";
     static const uint64_t lengths[] = {1, 60, 3600, 86400};
-    uint64_t now = clock_unix_us() / 1000000;
     const char *unit;
     char *end;
     unsigned long number = strtoul(text, &end, 10);
@@ -123,9 +122,27 @@ static bool read_ago(const char *text, uint64_t *seconds)
     if (!isdigit((unsigned char)text[0]) || end[0] == '\0' || end[1] != '\0' || number > 1000000)
         return false;
     unit = strchr(units, end[0]);
-    if (unit == NULL || number * lengths[unit - units] > now)
+    if (unit == NULL)
         return false;
-    *seconds = now - number * lengths[unit - units];
+    *seconds = number * lengths[unit - units];
+    return true;
+}
+
+static bool read_ago(const char *text, uint64_t *seconds)
+{
+    uint64_t now = clock_unix_us() / 1000000;
+
+    if (!read_span(text, seconds) || *seconds > now)
+        return false;
+    *seconds = now - *seconds;
+    return true;
+}
+
+static bool read_ahead(const char *text, uint64_t *seconds)
+{
+    if (!read_span(text, seconds))
+        return false;
+    *seconds += clock_unix_us() / 1000000;
     return true;
 }
 
@@ -160,6 +177,21 @@ enum tg_code arguments_time(const struct tgctl_arguments *arguments, const char 
         "--%s: %s is not a time: write 2026-11-22T20:14:11Z, 2026-11-22, or how long ago: 90s, 15m, 2h, 7d",
         name, text);
     *out_us = seconds * 1000000;
+    return TG_OK;
+}
+
+enum tg_code arguments_deadline(const struct tgctl_arguments *arguments, const char *name, uint64_t *out_s,
+                                struct tg_error *err)
+{
+    const char *text = arguments_option(arguments, name);
+
+    *out_s = 0;
+    if (text == NULL)
+        return TG_OK;
+    TG_ENSURE(
+        read_ahead(text, out_s) || read_time(text, out_s), err, TG_INVALID_ARGUMENT,
+        "--%s: %s is not a time: write 2026-11-22T20:14:11Z, 2026-11-22, or in how long: 90s, 15m, 2h, 7d",
+        name, text);
     return TG_OK;
 }
 
@@ -200,8 +232,8 @@ void tgctl_command_help(const struct tgctl_command *command, FILE *out)
 void tgctl_help(FILE *out)
 {
     fputs("Usage: tgctl [--config FILE] COMMAND [ARGUMENT]... [--json]\n"
-          "The operator's program for TicketGate: gateways, shields, keys, KEKs, sessions, audit log,\n"
-          "health.\n\n"
+          "The operator's program for TicketGate: gateways, shields, keys, their source, KEKs, sessions,\n"
+          "audit log, health.\n\n"
           "  --config FILE  where the services are (default: " TGCTL_CONFIG_DEFAULT ")\n"
           "  --json         one JSON object a line instead of a table; every command has it\n"
           "  --config-help  every key of the configuration file\n"
@@ -220,6 +252,7 @@ void tgctl_help(FILE *out)
           "  tgctl health\n"
           "  tgctl qkud add branch-7 --out /etc/ticketgate/secrets/qkud.key\n"
           "  tgctl shield add shield-0042 --owner alice\n"
+          "  tgctl key list --state ready --expires-before 14d\n"
           "  tgctl kek rotate --wait\n"
           "  tgctl audit list --user alice --since 2h\n"
           "  tgctl audit follow --event login. --json\n\n"

@@ -45,6 +45,7 @@ struct tgctl {
     struct tgctl_config config;
     bool json;
     FILE *out; /* stdout */
+    FILE *in;  /* stdin: who answers questions; may be NULL: nobody */
 };
 
 #define TGCTL_CONFIG_DEFAULT "/etc/ticketgate/tgctl.yaml"
@@ -78,6 +79,8 @@ struct tgctl_command {
 /* Ended by group NULL. */
 extern const struct tgctl_command health_commands[];
 extern const struct tgctl_command keystore_commands[];
+extern const struct tgctl_command key_commands[];
+extern const struct tgctl_command source_commands[];
 extern const struct tgctl_command kek_commands[];
 extern const struct tgctl_command gateway_commands[];
 extern const struct tgctl_command audit_commands[];
@@ -101,6 +104,9 @@ enum tg_code arguments_number(const struct tgctl_arguments *arguments, const cha
  * microseconds; 0 when it was not given. */
 enum tg_code arguments_time(const struct tgctl_arguments *arguments, const char *name, uint64_t *out_us,
                             struct tg_error *err) TG_MUST_CHECK;
+/* The same for times to come: "7d" is in seven days. Unix seconds. */
+enum tg_code arguments_deadline(const struct tgctl_arguments *arguments, const char *name, uint64_t *out_s,
+                                struct tg_error *err) TG_MUST_CHECK;
 void tgctl_help(FILE *out);
 void tgctl_command_help(const struct tgctl_command *command, FILE *out);
 
