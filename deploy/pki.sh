@@ -59,7 +59,7 @@ leaf() {
     rm -f "$pki/$2.ext" "$pki/$2.log"
 }
 
-for role in gateway resolver charger operator service server public radius; do
+for role in gateway resolver charger operator service server public radius sae; do
     ca "$role-ca"
 done
 
@@ -73,6 +73,11 @@ leaf operator-ca tgctl-as-operator client
 for service in gateway ticket-resolver key-store radius-bridge; do
     leaf service-ca "$service-as-service" client
 done
+
+# ETSI GS QKD 014: the key centre as a KME, and two SAEs (docs/etsi014.md).
+leaf server-ca kme server
+leaf sae-ca charger-as-sae client
+leaf sae-ca key-store-as-sae client
 
 leaf public-ca public-gateway server
 leaf radius-ca radius-server server
