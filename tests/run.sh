@@ -2,6 +2,8 @@
 # Builds with sanitizers, runs the tests and ends with one line: N passed, N failed, N skipped.
 #
 #   sh tests/run.sh [unit|integration|lint|fuzz|etsi014|audit|all]      default: all = lint, unit and integration
+#   sh tests/run.sh crash [ROUNDS]       kill -9, power cuts and failing disks under load (200 rounds); ends with
+#                                        rounds: N, spent twice: 0, acknowledged lost: 0
 #
 # A cmocka program counts each of its cases. FUZZ_SECONDS says how long each fuzz target runs (60).
 # TG_INSTALL=no leaves the machine's packages alone.

@@ -105,6 +105,8 @@ void bank_kill(enum part part, bool cut)
 {
     tally.kills++;
     process_kill(&bank.instance->parts[part]);
+    if (part == PART_AUDIT)
+        checkpoints_look(); /* somebody may have seen it, synced or not */
     if (cut && bank.shimmed[part])
         bank_cut(part);
 }

@@ -31,7 +31,7 @@ static inline bool chance(unsigned percent)
 struct tally {
     unsigned rounds, twice, lost, audit_lost, inconsistent, other;
     unsigned kills, cuts, bursts;
-    uint64_t spends, probes, injected;
+    uint64_t spends, probes, injected, checkpoints;
 };
 extern struct tally tally;
 
@@ -119,6 +119,13 @@ void events_end(void);
 void events_check(void);
 /* tgctl audit verify, and what was seen of the log before. */
 void events_verify(void);
+
+/* ---- checkpoints.c ---- */
+
+/* Remembers the checkpoint that the log shows now. */
+void checkpoints_look(void);
+/* The log as it is now continues each of those (`all`, or those since the last time). */
+void checkpoints_check(bool all);
 
 /* ---- shields.c: shield files, and the charger ---- */
 

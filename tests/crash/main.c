@@ -22,7 +22,8 @@ enum {
     BURST_MAX_US = 250000,
     VERIFY_EVERY = 20,
     TELL_EVERY = 20,
-    RECOVERED_EVERY = 10
+    RECOVERED_EVERY = 10,
+    SIGNED_US = 1200000 /* after which a checkpoint covers what was appended before */
 };
 
 /* ---- when: at some moment while spends are under way ---- */
@@ -194,6 +195,25 @@ static void recovered_then_cut(void)
     spends_check(false);
 }
 
+/* The same of the audit log, where what recovery found is soon signed for. */
+static void recovered_then_cut_audit(void)
+{
+    begin_burst(PART_AUDIT);
+    bank.fault[PART_AUDIT]->calls = FAULT_SYNC;
+    bank.fault[PART_AUDIT]->per_million = 1000000;
+    events_begin();
+    usleep(BURST_MAX_US / 5);
+    bank_kill(PART_AUDIT, false);
+    bank.fault[PART_AUDIT]->per_million = 0;
+    bank_start(PART_AUDIT, true);
+    events_end();
+    usleep(SIGNED_US);
+    checkpoints_look();
+    bank_kill(PART_AUDIT, true);
+    bank_start_again(PART_AUDIT);
+    events_check();
+}
+
 static void one_round(const struct victim *victim)
 {
     if (victim->failing != 0)
@@ -205,10 +225,13 @@ static void one_round(const struct victim *victim)
     events_end();
     spends_settle(faults);
     events_check();
+    checkpoints_look();
     spends_check(false);
     supply_await();
     if (tally.rounds % RECOVERED_EVERY == 0)
         recovered_then_cut();
+    if (tally.rounds % VERIFY_EVERY == 0)
+        recovered_then_cut_audit();
     supply_end();
     shields_hand_over();
     for (enum part part = PART_AUDIT; part <= PART_RESOLVER; part++)
@@ -226,8 +249,10 @@ static void run_rounds(unsigned rounds)
         const struct victim *victim = choose();
         tally.rounds++;
         one_round(victim);
-        if (tally.rounds % VERIFY_EVERY == 0)
+        if (tally.rounds % VERIFY_EVERY == 0) {
+            checkpoints_check(false);
             events_verify();
+        }
         if (tally.rounds % TELL_EVERY == 0 || tally.rounds == rounds)
             printf("round %u of %u: %llu spends acknowledged, %u kills, %u power cuts, %u bursts\n",
                    tally.rounds, rounds, (unsigned long long)tally.spends, tally.kills, tally.cuts,
@@ -241,6 +266,7 @@ static void run_rounds(unsigned rounds)
     spends_settle(true);
     events_check();
     spends_check(true);
+    checkpoints_check(true);
     events_verify();
 }
 

@@ -30,11 +30,13 @@ void found(enum finding finding, const char *fmt, ...)
 
 void tally_print(void)
 {
-    printf("%llu spends and %llu audit events acknowledged; %u times killed, %u power cuts, %u bursts of "
+    printf("%llu spends and %llu audit events acknowledged, %llu checkpoints seen; %u times killed, %u power "
+           "cuts, %u bursts of "
            "failing calls"
            " (%llu failed)\n",
-           (unsigned long long)tally.spends, (unsigned long long)tally.probes, tally.kills, tally.cuts,
-           tally.bursts, (unsigned long long)tally.injected);
+           (unsigned long long)tally.spends, (unsigned long long)tally.probes,
+           (unsigned long long)tally.checkpoints, tally.kills, tally.cuts, tally.bursts,
+           (unsigned long long)tally.injected);
     if (tally.other > 0)
         printf("%u other failures, see above\n", tally.other);
     printf("audit: acknowledged lost: %u, inconsistent checkpoints: %u\n", tally.audit_lost,
