@@ -11,6 +11,8 @@ struct call {
     struct worker *worker;
     uint64_t connection;
     call_answer *then;
+    stream_answer *then_stream; /* instead, for a stream */
+    uint32_t stream;
     enum tg_code status;
     char text[256];
     const ProtobufCMessageDescriptor *type; /* of the answer in bytes; NULL: none */
@@ -21,6 +23,10 @@ struct call {
 static enum tg_code answer(struct connection *c, const struct call *call, struct tg_error *err)
 {
     TG_CLEANUP(pb_cleanup) ProtobufCMessage *response = NULL;
+    if (call->then_stream != NULL) {
+        call->then_stream(c, call->stream, call->status, call->text);
+        return TG_OK;
+    }
     if (call->type != NULL) {
         response = pb_unpack(call->type, call->bytes, call->len);
         TG_ENSURE(response != NULL, err, TG_UNAVAILABLE, "cannot keep the answer of another service");
@@ -81,4 +87,13 @@ void call_service(struct connection *c, struct rpc_client *client, const struct 
 void call_audit(struct connection *c, const Tg__Event *event, uint32_t budget_ms, call_answer *then)
 {
     audit_report(c->worker->gateway->audit, event, budget_ms, on_durable, call_new(c, then));
+}
+
+void call_audit_stream(struct connection *c, uint32_t stream, const Tg__Event *event, uint32_t budget_ms,
+                       stream_answer *then)
+{
+    struct call *call = call_new(c, NULL);
+    call->then_stream = then;
+    call->stream = stream;
+    audit_report(c->worker->gateway->audit, event, budget_ms, on_durable, call);
 }

@@ -17,4 +17,9 @@ void call_service(struct connection *c, struct rpc_client *client, const struct 
 /* Answered when the event is durable. */
 void call_audit(struct connection *c, const Tg__Event *event, uint32_t budget_ms, call_answer *then);
 
+/* The same about one stream of the session. */
+typedef void stream_answer(struct connection *c, uint32_t stream, enum tg_code status, const char *text);
+void call_audit_stream(struct connection *c, uint32_t stream, const Tg__Event *event, uint32_t budget_ms,
+                       stream_answer *then);
+
 #endif

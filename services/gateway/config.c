@@ -59,6 +59,6 @@ const struct config_row gateway_config_rows[] = {
      .item_size = sizeof(struct policy_config), .help = "What users may reach"},
     RPC_PEER_ROWS("resolver.", struct gateway_config, resolver),
     RPC_PEER_ROWS("radius_bridge.", struct gateway_config, radius_bridge),
-    RPC_PEER_ROWS("audit.", struct gateway_config, audit),
+    AUDIT_SERVICES_ROWS(struct gateway_config, audit),
     {.key = NULL},
 };

@@ -37,10 +37,3 @@ void event_init(Tg__Event *event, const struct connection *c, const char *name, 
     if (c->session != NULL)
         add_session(event, c->session);
 }
-
-void event_report(const struct connection *c, const char *name, const char *reason)
-{
-    Tg__Event event;
-    event_init(&event, c, name, reason);
-    audit_report(c->worker->gateway->audit, &event, EVENT_BUDGET_MS, NULL, NULL);
-}

@@ -14,7 +14,4 @@ enum { EVENT_BUDGET_MS = 1500 };
  */
 void event_init(Tg__Event *event, const struct connection *c, const char *name, const char *reason);
 
-/* The same, sent without waiting until it is durable. */
-void event_report(const struct connection *c, const char *name, const char *reason);
-
 #endif

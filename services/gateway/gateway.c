@@ -155,8 +155,9 @@ void gateway_reload(struct gateway *g, const struct gateway_config *config)
 
 const char *gateway_not_serving(const struct gateway *g)
 {
-    if (!audit_client_ready(g->audit))
-        return "the audit service cannot be reached";
+    const char *trouble = audit_client_trouble(g->audit);
+    if (trouble != NULL)
+        return trouble;
     if (!rpc_client_ready(g->resolver))
         return "the ticket resolver cannot be reached";
     if (!rpc_client_ready(g->bridge))

@@ -39,7 +39,8 @@ struct gateway_config {
     int64_t dial_timeout;
     char *default_policy;        /* NULL or "": nobody without a policy */
     struct config_list policies; /* struct policy_config */
-    struct rpc_peer resolver, radius_bridge, audit;
+    struct rpc_peer resolver, radius_bridge;
+    struct audit_services audit;
 };
 extern const struct config_row gateway_config_rows[];
 

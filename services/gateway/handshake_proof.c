@@ -49,6 +49,17 @@ static enum tg_code send_proof(struct connection *c, struct tg_error *err)
     return TG_OK;
 }
 
+static enum tg_code report(struct connection *c, struct tg_error *err)
+{
+    Tg__Event event;
+    event_init(&event, c, "handshake.authenticated", NULL);
+    TG_ENSURE(audit_post(c->worker->gateway->audit, &event), err, TG_UNAVAILABLE,
+              "too many events wait for the audit service");
+    LOG(LOG_INFO, c->trace.hex, event.event, LOG_TEXT("source", c->source),
+        LOG_TEXT("shield", c->handshake->info.shield_id), LOG_TEXT("suite", suite_name(c->handshake->suite)));
+    return TG_OK;
+}
+
 enum tg_code handshake_proof(struct connection *c, const void *ticket_info, size_t len, struct tg_error *err)
 {
     TG_CLEANUP(secret_cleanup) struct secret *root = NULL;
@@ -58,8 +69,5 @@ enum tg_code handshake_proof(struct connection *c, const void *ticket_info, size
     TG_TRY(open_digest(h, err));
     TG_TRY(send_proof(c, err));
     TG_TRY(channel_begin(c, err)); /* first, since the client waits */
-    event_report(c, "handshake.authenticated", NULL);
-    LOG(LOG_INFO, c->trace.hex, "handshake.authenticated", LOG_TEXT("source", c->source),
-        LOG_TEXT("shield", h->info.shield_id), LOG_TEXT("suite", suite_name(h->suite)));
-    return TG_OK;
+    return report(c, err);
 }

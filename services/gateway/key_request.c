@@ -63,12 +63,15 @@ enum tg_code key_request_on_authenticate(struct connection *c, const struct mess
 {
     TG_CLEANUP(pb_cleanup) ProtobufCMessage *unpacked = NULL;
     struct handshake *h = c->handshake;
+    const char *trouble = audit_client_trouble(c->worker->gateway->audit);
     TG_TRY(dispatch_unpack(message, &tg__authenticate__descriptor, &unpacked, err));
     const Tg__Authenticate *authenticate = (const Tg__Authenticate *)unpacked;
     TG_ENSURE(authenticate->ticket.len == TICKET_LEN, err, TG_INVALID_ARGUMENT, "a ticket of %zu bytes",
               authenticate->ticket.len);
     TG_ENSURE(authenticate->encrypted_random.len == SM3_LEN + suite_tag_len(h->suite), err,
               TG_INVALID_ARGUMENT, "an encrypted random of %zu bytes", authenticate->encrypted_random.len);
+    /* Before a key is spent on a login that could not be recorded. */
+    TG_ENSURE(trouble == NULL, err, TG_UNAVAILABLE, "%s", trouble);
     memcpy(h->ticket, authenticate->ticket.data, TICKET_LEN);
     h->has_ticket = true;
     h->sealed_digest_len = authenticate->encrypted_random.len;

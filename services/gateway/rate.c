@@ -34,3 +34,10 @@ bool rate_allows(struct rate_limit *limit, uint64_t *held_back)
     pthread_mutex_unlock(&limit->lock);
     return go;
 }
+
+void rate_hold_back(struct rate_limit *limit, uint64_t count)
+{
+    pthread_mutex_lock(&limit->lock);
+    limit->held_back += count;
+    pthread_mutex_unlock(&limit->lock);
+}

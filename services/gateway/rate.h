@@ -17,5 +17,7 @@ void rate_limit_init(struct rate_limit *limit, uint32_t per_second, uint32_t at_
 
 /* True: go; *held_back is how many were not allowed since the last one that was. */
 bool rate_allows(struct rate_limit *limit, uint64_t *held_back);
+/* It did not go after all: counts as held back, together with those that rate_allows told of. */
+void rate_hold_back(struct rate_limit *limit, uint64_t count);
 
 #endif

@@ -51,12 +51,25 @@ static void send_refused(struct connection *c, enum tg_code code)
 
 /* Who has shown no ticket yet costs nothing but a connection, so such refusals are recorded at a bounded
  * rate: strangers must not fill the audit log's disk. What was left out is counted in the next one. */
+static bool is_stranger(const struct connection *c)
+{
+    return c->handshake == NULL || !c->handshake->has_ticket;
+}
+
 static bool is_recorded(struct connection *c, uint64_t *left_out)
 {
     *left_out = 0;
-    if (c->handshake == NULL || c->handshake->has_ticket)
-        return true;
-    return rate_allows(&c->worker->gateway->strangers, left_out);
+    return !is_stranger(c) || rate_allows(&c->worker->gateway->strangers, left_out);
+}
+
+/* Tickets are taken only while the queue has room, so there are only so many to have a last word about. */
+static void post(struct connection *c, const Tg__Event *event, uint64_t left_out)
+{
+    struct gateway *g = c->worker->gateway;
+    if (!is_stranger(c))
+        audit_post_last(g->audit, event);
+    else if (!audit_post(g->audit, event))
+        rate_hold_back(&g->strangers, left_out + 1);
 }
 
 static void record(struct connection *c, const struct tg_error *why)
@@ -74,7 +87,7 @@ static void record(struct connection *c, const struct tg_error *why)
         LOG_NUMBER("not_recorded_before", left_out));
     event_init(&event, c, name, why->text);
     event.detail = detail;
-    audit_report(c->worker->gateway->audit, &event, EVENT_BUDGET_MS, NULL, NULL);
+    post(c, &event, left_out);
 }
 
 void refuse(struct connection *c, const struct tg_error *why)

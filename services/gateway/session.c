@@ -59,7 +59,7 @@ static void report_ended(const struct connection *c, const char *cause, uint64_t
     event.bytes_in = bytes_in;
     event.bytes_out = bytes_out;
     event.detail = pb_string(cause);
-    audit_report(c->worker->gateway->audit, &event, EVENT_BUDGET_MS, NULL, NULL);
+    audit_post_last(c->worker->gateway->audit, &event);
     LOG(LOG_INFO, c->trace.hex, "session.ended", LOG_TEXT("session", event.session_id),
         LOG_TEXT("user", event.user), LOG_TEXT("cause", cause), LOG_NUMBER("bytes_in", bytes_in),
         LOG_NUMBER("bytes_out", bytes_out));

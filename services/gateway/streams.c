@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/pb.h"
 #include "proto/client.pb-c.h"
+#include "services/gateway/calls.h"
 #include "services/gateway/dispatch.h"
 #include "services/gateway/events.h"
 #include "services/gateway/session.h"
@@ -68,6 +69,30 @@ static void forget_paused(struct session *session, struct stream *s)
     s->paused = false;
 }
 
+/* ---- what the audit log hears ---- */
+
+enum { TARGET_LEN = POLICY_HOST_MAX + 16 };
+
+/* `target` is lent to the event. A host that is too long to be one is cut: the log gets no more than a name
+ * can hold. */
+static void describe(Tg__Event *event, const struct connection *c, const char *name, const char *reason,
+                     const char *host, uint32_t port, char target[TARGET_LEN])
+{
+    snprintf(target, TARGET_LEN, "%.*s:%u", POLICY_HOST_MAX, host, port);
+    event_init(event, c, name, reason);
+    event->target = target;
+}
+
+static void report_closed(const struct stream *s)
+{
+    Tg__Event event;
+    char target[TARGET_LEN];
+    describe(&event, s->connection, "stream.closed", NULL, s->host, s->port, target);
+    event.bytes_in = s->bytes_in;
+    event.bytes_out = s->bytes_out;
+    audit_post_last(s->connection->worker->gateway->audit, &event);
+}
+
 /* Out of the table at once; freed when no function up the stack can hold it any more. */
 static void end(struct stream *s)
 {
@@ -80,6 +105,8 @@ static void end(struct stream *s)
     forget_paused(c->session, s);
     c->session->stream_count--;
     stream_end(&s->flow);
+    if (s->opened)
+        report_closed(s);
     if (worker->gather_owner == s) {
         worker->gather_owner = NULL;
         worker->gather_count = 0;
@@ -122,6 +149,8 @@ void streams_resume(struct connection *c)
 
 /* ---- OPEN ---- */
 
+static const char no_audit[] = "the audit log is not available, try again later";
+
 static void send_opened(struct connection *c, uint32_t number, enum tg_code code, const char *text)
 {
     Tg__Opened opened = TG__OPENED__INIT;
@@ -130,16 +159,22 @@ static void send_opened(struct connection *c, uint32_t number, enum tg_code code
     connection_send_message(c, FRAME_OPENED, number, &opened.base, NULL);
 }
 
-static void report(struct connection *c, const char *name, const char *reason, const char *host,
-                   uint32_t port)
+/* Reports it and answers the client so. False: the audit log's queue is full, and with that the session has
+ * ended, all its streams as well. */
+static bool refuse_open(struct connection *c, uint32_t number, const char *host, uint32_t port,
+                        const struct tg_error *why)
 {
     Tg__Event event;
-    char target[POLICY_HOST_MAX + 16];
-    /* A host that is too long to be one is cut: the log gets no more than a name can hold. */
-    snprintf(target, sizeof target, "%.*s:%u", POLICY_HOST_MAX, host, port);
-    event_init(&event, c, name, reason);
-    event.target = target;
-    audit_report(c->worker->gateway->audit, &event, EVENT_BUDGET_MS, NULL, NULL);
+    char target[TARGET_LEN];
+    bool unreachable =
+        why->code == TG_UNAVAILABLE || why->code == TG_DEADLINE_EXCEEDED || why->code == TG_NOT_FOUND;
+    describe(&event, c, unreachable ? "stream.failed" : "stream.refused", why->text, host, port, target);
+    if (!audit_post(c->worker->gateway->audit, &event)) {
+        session_bye(c, TG_UNAVAILABLE, no_audit, "too many events wait for the audit service");
+        return false;
+    }
+    send_opened(c, number, why->code, why->text);
+    return true;
 }
 
 static enum tg_code may_open(struct connection *c, const Tg__Open *open, struct tg_error *err)
@@ -148,9 +183,47 @@ static enum tg_code may_open(struct connection *c, const Tg__Open *open, struct 
     TG_TRY(policy_check_host(c->session->policy, open->host, open->port, err));
     TG_ENSURE(c->session->stream_count < g->max_streams, err, TG_RESOURCE_EXHAUSTED,
               "%u streams are open already, as many as one session may have", g->max_streams);
-    TG_ENSURE(audit_client_ready(g->audit), err, TG_UNAVAILABLE,
-              "the audit log is not available, try again later");
+    TG_ENSURE(audit_client_trouble(g->audit) == NULL, err, TG_UNAVAILABLE, "%s", no_audit);
     return TG_OK;
+}
+
+/* Both the audit log and the target must be there before the first byte flows; they are asked side by side.
+ */
+static void open_when_ready(struct stream *s)
+{
+    if (!s->recorded || s->socket == NULL)
+        return;
+    s->opened = true;
+    send_opened(s->connection, s->number, TG_OK, NULL);
+    TG_INVARIANT(stream_opened(&s->flow, NULL) == TG_OK);
+    target_update_poll(s);
+}
+
+static void on_recorded(struct connection *c, uint32_t number, enum tg_code status, const char *text)
+{
+    struct stream *s = find(c->session, number);
+    struct tg_error why;
+    if (s == NULL) /* not reached, or given up */
+        return;
+    s->recorded = status == TG_OK;
+    if (s->recorded) {
+        open_when_ready(s);
+        return;
+    }
+    LOG(LOG_WARNING, c->trace.hex, "stream.failed", LOG_TEXT("host", s->host), LOG_NUMBER("port", s->port),
+        LOG_CODE(status), LOG_TEXT("error", text));
+    (void)tg_fail(&why, TG_UNAVAILABLE, "%s", no_audit);
+    if (refuse_open(c, number, s->host, s->port, &why))
+        end(s);
+}
+
+static void record_and_dial(struct stream *s)
+{
+    Tg__Event event;
+    char target[TARGET_LEN];
+    describe(&event, s->connection, "stream.opened", NULL, s->host, s->port, target);
+    call_audit_stream(s->connection, s->number, &event, EVENT_BUDGET_MS, on_recorded);
+    target_dial(s);
 }
 
 enum tg_code streams_on_open(struct connection *c, const struct message *message, struct tg_error *err)
@@ -170,31 +243,28 @@ enum tg_code streams_on_open(struct connection *c, const struct message *message
     if (code == TG_OK && (s = add(c, number)) == NULL)
         code = tg_fail(&why, TG_RESOURCE_EXHAUSTED, "out of memory");
     if (code != TG_OK) {
-        report(c, "stream.refused", why.text, open->host, open->port);
-        send_opened(c, number, code, why.text);
+        (void)refuse_open(c, number, open->host, open->port, &why);
         return TG_OK;
     }
     snprintf(s->host, sizeof s->host, "%s", open->host);
     s->port = open->port;
-    report(c, "stream.opened", NULL, s->host, s->port);
-    target_dial(s);
+    record_and_dial(s);
     return TG_OK;
 }
 
 void stream_dialled(struct stream *s, enum tg_code code, const char *text)
 {
     struct connection *c = s->connection;
-    send_opened(c, s->number, code, text);
-    if (code != TG_OK) {
-        if (code == TG_PERMISSION_DENIED) /* the name led to an address that the policy forbids */
-            report(c, "stream.refused", text, s->host, s->port);
-        LOG(LOG_INFO, c->trace.hex, "stream.failed", LOG_TEXT("host", s->host), LOG_NUMBER("port", s->port),
-            LOG_CODE(code), LOG_TEXT("error", text));
-        end(s);
+    struct tg_error why;
+    if (code == TG_OK) {
+        open_when_ready(s);
         return;
     }
-    TG_INVARIANT(stream_opened(&s->flow, NULL) == TG_OK);
-    target_update_poll(s);
+    LOG(LOG_INFO, c->trace.hex, "stream.failed", LOG_TEXT("host", s->host), LOG_NUMBER("port", s->port),
+        LOG_CODE(code), LOG_TEXT("error", text));
+    (void)tg_fail(&why, code, "%s", text);
+    if (refuse_open(c, s->number, s->host, s->port, &why))
+        end(s);
 }
 
 /* ---- from the client to the target ---- */

@@ -22,6 +22,8 @@ struct stream {
     bool paused;
     uint32_t number;
     struct stream_flow flow;
+    bool recorded;                /* stream.opened is durable in the audit log: bytes may flow */
+    bool opened;                  /* OPENED with OK was sent: stream.closed must follow */
     struct dial *dial;            /* while the target is being reached */
     struct target_socket *socket; /* from then on */
     struct byte_queue to_target;  /* what the target did not take; bounded by the credit given */

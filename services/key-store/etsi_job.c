@@ -67,26 +67,27 @@ static void reply_error(struct http_request *request, enum tg_code code, const c
 /* ---- audit ---- */
 
 /* `caller`: an SAE id, or what a stranger's certificate says. `reason` NULL: a success. */
-static void report(struct key_store *ks, const char *caller, const char *trace, const char *name,
-                   const char *reason, const char *detail, uint32_t budget_ms, audit_done *done, void *arg)
+static void describe(Tg__Event *event, const char *caller, const char *trace, const char *name,
+                     const char *reason)
 {
-    Tg__Event event = TG__EVENT__INIT;
-    event.event = pb_string(name);
-    event.outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
-    event.reason = pb_string(reason);
-    event.trace_id = pb_string(trace);
-    event.peer = pb_string(caller);
-    event.detail = pb_string(detail);
-    audit_report(ks->audit, &event, budget_ms, done, arg);
+    tg__event__init(event);
+    event->event = pb_string(name);
+    event->outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
+    event->reason = pb_string(reason);
+    event->trace_id = pb_string(trace);
+    event->peer = pb_string(caller);
 }
 
-static void report_job(const struct etsi_job *job, const char *name, const char *reason, uint32_t budget_ms,
-                       audit_done *done, void *arg)
+enum { DETAIL_LEN = 256 };
+
+/* `detail` is lent to the event. */
+static void describe_job(Tg__Event *event, const struct etsi_job *job, const char *name, const char *reason,
+                         char detail[DETAIL_LEN])
 {
-    char detail[256];
-    snprintf(detail, sizeof detail, "%zu keys of %zu bits from %s, master %s, slave %s", job->keys.count,
+    describe(event, job->caller, job->trace.hex, name, reason);
+    snprintf(detail, DETAIL_LEN, "%zu keys of %zu bits from %s, master %s, slave %s", job->keys.count,
              job->keys.key_len * 8, job->source, job->master, job->slave);
-    report(job->ks, job->caller, job->trace.hex, name, reason, detail, budget_ms, done, arg);
+    event->detail = detail;
 }
 
 /* ---- who asks ---- */
@@ -113,9 +114,10 @@ static bool is_name(const void *arg, const char *sae)
 
 static void refuse_stranger(struct key_store *ks, struct http_request *request)
 {
-    report(ks, http_request_peer(request), "", "sae.refused", "the certificate names none of etsi014.saes",
-           "", ETSI_CALL_MS, NULL, NULL);
-    reply_error(request, TG_UNAUTHENTICATED, "");
+    Tg__Event event;
+    describe(&event, http_request_peer(request), "", "sae.refused",
+             "the certificate names none of etsi014.saes");
+    reply_error(request, audit_post(ks->audit, &event) ? TG_UNAUTHENTICATED : TG_UNAVAILABLE, "");
 }
 
 /* ---- a job's life ---- */
@@ -173,8 +175,14 @@ static void job_free(struct etsi_job *job)
 
 void etsi_job_refuse(struct etsi_job *job, enum tg_code code, const char *text)
 {
-    if (code == TG_NOT_FOUND || code == TG_UNAUTHENTICATED || code == TG_DATA_LOSS)
-        report_job(job, "sae.refused", text, ETSI_CALL_MS, NULL, NULL);
+    Tg__Event event;
+    char detail[DETAIL_LEN];
+    bool is_verdict = code == TG_NOT_FOUND || code == TG_UNAUTHENTICATED || code == TG_DATA_LOSS;
+    describe_job(&event, job, "sae.refused", text, detail);
+    if (is_verdict && !audit_post(job->ks->audit, &event)) {
+        code = TG_UNAVAILABLE;
+        text = "too many events wait for the audit service: nothing was done";
+    }
     if (code != TG_INVALID_ARGUMENT && code != TG_NOT_FOUND && code != TG_UNAUTHENTICATED)
         LOG(LOG_WARNING, job->trace.hex, "sae.unanswered", LOG_TEXT("sae", job->caller), LOG_CODE(code),
             LOG_TEXT("error", text));
@@ -199,8 +207,11 @@ static void audited(void *arg, enum tg_code status, const char *text)
         return;
     }
     struct tg_error err;
+    Tg__Event event;
+    char detail[DETAIL_LEN];
     tg_fail(&err, TG_UNAVAILABLE, "done, but the keys are withheld: not in the audit log in time (%s)", text);
-    report_job(job, job->kind->event, err.text, ETSI_CALL_MS, NULL, NULL);
+    describe_job(&event, job, job->kind->event, err.text, detail);
+    audit_post_last(job->ks->audit, &event);
     etsi_job_refuse(job, err.code, err.text);
 }
 
@@ -208,20 +219,25 @@ static void applied(struct work *work, enum tg_code status, const char *text)
 {
     struct etsi_job *job = (struct etsi_job *)work;
     uint64_t now_ms = clock_now_ms();
-    if (status != TG_OK)
+    Tg__Event event;
+    char detail[DETAIL_LEN];
+    if (status != TG_OK) {
         etsi_job_refuse(job, status, text);
-    else if (job->kind->event == NULL)
+    } else if (job->kind->event == NULL) {
         answer(job);
-    else
-        report_job(job, job->kind->event, NULL,
-                   now_ms < job->deadline_ms ? (uint32_t)(job->deadline_ms - now_ms) : 1, audited, job);
+    } else {
+        describe_job(&event, job, job->kind->event, NULL, detail);
+        audit_report(job->ks->audit, &event,
+                     now_ms < job->deadline_ms ? (uint32_t)(job->deadline_ms - now_ms) : 1, audited, job);
+    }
 }
 
 /* With the audit service away nothing would be answered: then nothing is done either, and no key is lost. */
 void etsi_job_submit(struct etsi_job *job)
 {
-    if (job->kind->event != NULL && !audit_client_ready(job->ks->audit))
-        etsi_job_refuse(job, TG_UNAVAILABLE, "the audit service cannot be reached: nothing was done");
+    const char *trouble = job->kind->event != NULL ? audit_client_trouble(job->ks->audit) : NULL;
+    if (trouble != NULL)
+        etsi_job_refuse(job, TG_UNAVAILABLE, trouble);
     else
         writer_add(job->ks->writer, &job->work);
 }

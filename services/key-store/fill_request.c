@@ -30,9 +30,12 @@ static void logged_in(void *arg, enum tg_code status, const char *text, const Pr
 {
     struct fill *fill = arg;
     struct tg_error err;
+    const char *trouble = audit_client_trouble(fill->task.ks->audit); /* a login may take a minute */
     secret_wipe(fill->request->password.data, fill->request->password.len);
     if (status != TG_OK)
         task_refuse(&fill->task, status, text);
+    else if (trouble != NULL)
+        task_refuse(&fill->task, TG_UNAVAILABLE, trouble);
     else if (judge((const Tg__LoginResponse *)response, &err) != TG_OK)
         task_refuse(&fill->task, err.code, err.text);
     else
@@ -115,8 +118,6 @@ void handle_fill(struct rpc_call *call, const ProtobufCMessage *message)
         return;
     if (prepare(fill, request, &err) != TG_OK)
         task_refuse(&fill->task, err.code, err.text);
-    else if (audit_client_ready(ks->audit))
+    else
         log_in(fill);
-    else /* before the user spends a one-time password on it */
-        task_refuse(&fill->task, TG_UNAVAILABLE, "the audit service cannot be reached: nothing was done");
 }

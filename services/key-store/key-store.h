@@ -65,7 +65,7 @@ struct key_store_config {
     int64_t answer_window; /* ms */
     struct source_config source;
     struct rpc_peer radius_bridge;
-    struct rpc_peer audit;
+    struct audit_services audit;
     struct etsi_config etsi014;
 };
 

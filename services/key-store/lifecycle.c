@@ -129,7 +129,7 @@ const struct config_row key_store_rows[] = {
      .max = NAME_TEXT_MAX,
      .help = "The SAE of chargers that draw keys from a KME of their own: we adopt these by their key ids"},
     RPC_PEER_ROWS("radius_bridge.", struct key_store_config, radius_bridge),
-    RPC_PEER_ROWS("audit.", struct key_store_config, audit),
+    AUDIT_SERVICES_ROWS(struct key_store_config, audit),
     ETSI_ROWS("etsi014.", struct key_store_config, etsi014),
     {.key = NULL},
 };
@@ -228,9 +228,7 @@ const char *key_store_not_serving(void *state)
 {
     const struct key_store *ks = state;
     const char *problem = ks->writer != NULL ? writer_problem(ks->writer) : "the writer has not been started";
-    if (problem == NULL && !audit_client_ready(ks->audit))
-        problem = "the audit service cannot be reached";
-    return problem;
+    return problem != NULL ? problem : audit_client_trouble(ks->audit);
 }
 
 /* In the order in which calls flow, so that each finds the next still there. */

@@ -24,7 +24,7 @@ static void report(void *arg, enum source_event what, const struct source_status
              ks->source != NULL ? ks->source->name : "", (size_t)status->stock / AT_REST_KEY_LEN,
              (size_t)status->low_water / AT_REST_KEY_LEN);
     event.detail = pb_string(detail);
-    audit_report(ks->audit, &event, 0, NULL, NULL);
+    audit_post_last(ks->audit, &event); /* one for each turn of the source: few */
 }
 
 /* ---- opening ---- */

@@ -6,8 +6,6 @@
 #include "common/pb.h"
 #include "common/trace.h"
 
-enum { AUDIT_LATER_MS = RPC_BUDGET_MAX_MS };
-
 static void applied(struct work *work, enum tg_code status, const char *text);
 
 static enum tg_code apply(struct work *work, struct store *store, struct tg_error *err)
@@ -18,8 +16,21 @@ static enum tg_code apply(struct work *work, struct store *store, struct tg_erro
     return task->kind->apply(task, store, err);
 }
 
+/* Whatever is audited is not even begun without the audit service: then no key is lost, and what is begun can
+ * always be reported. True: the call has been answered. */
+static bool is_turned_away(const struct task_kind *kind, struct key_store *ks, struct rpc_call *call)
+{
+    const char *trouble =
+        kind->event != NULL || kind->refused != NULL ? audit_client_trouble(ks->audit) : NULL;
+    if (trouble != NULL)
+        rpc_fail(call, TG_UNAVAILABLE, "%s: nothing was done", trouble);
+    return trouble != NULL;
+}
+
 void *task_new(size_t size, const struct task_kind *kind, struct key_store *ks, struct rpc_call *call)
 {
+    if (is_turned_away(kind, ks, call))
+        return NULL;
     struct task *task = calloc(1, size);
     if (task == NULL) {
         rpc_fail(call, TG_RESOURCE_EXHAUSTED, "out of memory");
@@ -45,18 +56,23 @@ static const char *role_name(enum rpc_role role)
 }
 
 /* `reason` NULL: a success. */
-static void report(const struct task *task, const char *name, const char *reason, uint32_t budget_ms,
-                   audit_done *done, void *arg)
+static void describe(const struct task *task, const char *name, const char *reason, Tg__Event *event)
 {
-    Tg__Event event = TG__EVENT__INIT;
-    event.event = pb_string(name);
-    event.outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
-    event.reason = pb_string(reason);
-    event.trace_id = pb_string(rpc_call_trace(task->call));
-    event.peer = pb_string(role_name(rpc_call_role(task->call)));
+    tg__event__init(event);
+    event->event = pb_string(name);
+    event->outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
+    event->reason = pb_string(reason);
+    event->trace_id = pb_string(rpc_call_trace(task->call));
+    event->peer = pb_string(role_name(rpc_call_role(task->call)));
     if (task->kind->describe != NULL)
-        task->kind->describe(task, &event);
-    audit_report(task->ks->audit, &event, budget_ms, done, arg);
+        task->kind->describe(task, event);
+}
+
+static void report_later(const struct task *task, const char *name, const char *reason)
+{
+    Tg__Event event;
+    describe(task, name, reason, &event);
+    audit_post_last(task->ks->audit, &event);
 }
 
 /* A verdict on the request, as against trouble of our own: auditors want to know. */
@@ -70,7 +86,7 @@ static bool is_verdict(enum tg_code code)
 void task_refuse(struct task *task, enum tg_code code, const char *text)
 {
     if (task->kind->refused != NULL && is_verdict(code))
-        report(task, task->kind->refused, text, AUDIT_LATER_MS, NULL, NULL);
+        report_later(task, task->kind->refused, text);
     if (code == TG_DATA_LOSS || code == TG_INTERNAL)
         LOG(LOG_ERROR, rpc_call_trace(task->call), "call.failed", LOG_CODE(code), LOG_TEXT("error", text));
     rpc_fail(task->call, code, "%s", text);
@@ -89,7 +105,7 @@ static void audited(void *arg, enum tg_code status, const char *text)
     struct tg_error err;
     tg_fail(&err, task->kind->unaudited,
             "done, but the answer is withheld: not in the audit log in time (%s)", text);
-    report(task, task->kind->event, err.text, AUDIT_LATER_MS, NULL, NULL);
+    report_later(task, task->kind->event, err.text);
     rpc_fail(task->call, err.code, "%s", err.text);
     task_free(task);
 }
@@ -112,15 +128,13 @@ static void applied(struct work *work, enum tg_code status, const char *text)
         task->kind->answer(task);
         task_free(task);
     } else {
-        report(task, task->kind->event, NULL, audit_budget_ms(task->call), audited, task);
+        Tg__Event event;
+        describe(task, task->kind->event, NULL, &event);
+        audit_report(task->ks->audit, &event, audit_budget_ms(task->call), audited, task);
     }
 }
 
-/* With the audit service away nothing would be answered: then nothing is done either, and no key is lost. */
 void task_submit(struct task *task)
 {
-    if (task->kind->event != NULL && !audit_client_ready(task->ks->audit))
-        task_refuse(task, TG_UNAVAILABLE, "the audit service cannot be reached: nothing was done");
-    else
-        writer_add(task->ks->writer, &task->work);
+    writer_add(task->ks->writer, &task->work);
 }

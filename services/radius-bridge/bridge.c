@@ -1,4 +1,6 @@
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,7 +110,7 @@ const struct config_row bridge_config_rows[] = {
      .min = 100,
      .max = 3600000,
      .help = "A server that answers nothing is passed over for this long."},
-    RPC_PEER_ROWS("audit.", struct bridge_config, audit),
+    AUDIT_SERVICES_ROWS(struct bridge_config, audit),
     {0},
 };
 #undef FIELD
@@ -159,16 +161,23 @@ static enum tg_code check_servers(const struct bridge_config *config, struct tg_
     return TG_OK;
 }
 
-/* The audit service's log shows why nobody could log in; nothing waits for it. */
+/* The audit service's log shows why nobody could log in; nothing waits for it. A server that comes and goes
+ * while the audit service is away for days fills the queue: the next event says how many were left out. */
 static void report_change(void *arg, const char *server, bool up, const char *why)
 {
-    const struct bridge *bridge = arg;
+    struct bridge *bridge = arg;
+    uint64_t left_out = atomic_exchange(&bridge->left_out, 0);
+    char detail[64] = "";
     Tg__Event event = TG__EVENT__INIT;
     event.event = pb_string(up ? "radius.server_up" : "radius.server_down");
     event.outcome = up ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
     event.reason = pb_string(why);
     event.peer = pb_string(server);
-    audit_report(bridge->audit, &event, RPC_BUDGET_MAX_MS, NULL, NULL);
+    if (left_out > 0)
+        snprintf(detail, sizeof detail, "%" PRIu64 " more before it were not recorded", left_out);
+    event.detail = detail;
+    if (!audit_post(bridge->audit, &event))
+        atomic_fetch_add(&bridge->left_out, left_out + 1);
 }
 
 static enum tg_code open_parts(struct bridge *bridge, const struct bridge_config *config,

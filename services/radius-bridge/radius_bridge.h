@@ -3,6 +3,7 @@
 #ifndef TG_RADIUS_BRIDGE_H
 #define TG_RADIUS_BRIDGE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "common/audit_client.h"
@@ -19,13 +20,14 @@ struct bridge_config {
     int64_t response_timeout; /* ms */
     int64_t connect_timeout;  /* ms */
     int64_t dead_time;        /* ms */
-    struct rpc_peer audit;
+    struct audit_services audit;
 };
 extern const struct config_row bridge_config_rows[];
 
 struct bridge {
     struct pool *pool;
     struct audit_client *audit;
+    atomic_uint_fast64_t left_out; /* changes of servers that could not be reported yet */
 };
 
 /* The functions of struct service; see common/service/service.h. The configuration is borrowed until

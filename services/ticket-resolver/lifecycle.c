@@ -18,7 +18,7 @@ const struct config_row ticket_resolver_rows[] = {
      .max = TICKET_CENTRE_LEN,
      .help = "Names this key centre in its tickets"},
     RPC_PEER_ROWS("key_store.", struct ticket_resolver_config, key_store),
-    RPC_PEER_ROWS("audit.", struct ticket_resolver_config, audit),
+    AUDIT_SERVICES_ROWS(struct ticket_resolver_config, audit),
     {.key = NULL},
 };
 

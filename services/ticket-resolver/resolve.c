@@ -25,7 +25,8 @@ static enum tg_code check_ticket(const struct ticket_resolver *tr, const Protobu
     return TG_OK;
 }
 
-/* Auditors hear of it in any case; the caller need not wait for that, since nothing is given out. */
+/* Auditors hear of it in any case; the caller need not wait for that, since nothing is given out. When they
+ * cannot, the caller hears that instead, and his own report says so. */
 static void refuse(struct ticket_resolver *tr, struct rpc_call *call, const Tg__ResolveRequest *request,
                    const struct tg_error *err)
 {
@@ -39,8 +40,11 @@ static void refuse(struct ticket_resolver *tr, struct rpc_call *call, const Tg__
     event.source = request->source;
     event.qkud_id = request->qkud_id;
     event.peer = pb_string("gateway");
-    audit_report(tr->audit, &event, RPC_BUDGET_MAX_MS, NULL, NULL);
-    rpc_fail(call, err->code, "%s", err->text);
+    if (audit_post(tr->audit, &event))
+        rpc_fail(call, err->code, "%s", err->text);
+    else
+        rpc_fail(call, TG_UNAVAILABLE, "too many events wait for the audit service: nothing was done (%s)",
+                 err->text);
 }
 
 static void spent(void *arg, enum tg_code status, const char *text, const ProtobufCMessage *message)

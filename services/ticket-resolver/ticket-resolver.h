@@ -18,7 +18,7 @@ struct ticket_resolver_config {
     char *ticket_key_file;
     char *centre_id;
     struct rpc_peer key_store;
-    struct rpc_peer audit;
+    struct audit_services audit;
 };
 
 /* The context of every call. */

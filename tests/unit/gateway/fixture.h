@@ -14,7 +14,7 @@
 #include "services/gateway/gateway.h"
 #include "tests/integration/scripted_client.h"
 
-enum { FIXTURE_TICKETS_MAX = 256, FIXTURE_EVENTS_MAX = 4096, FIXTURE_HELD_MAX = 64 };
+enum { FIXTURE_TICKETS_MAX = 256, FIXTURE_EVENTS_MAX = 8192, FIXTURE_HELD_MAX = 64 };
 
 /* How a scripted peer behaves. */
 enum peer_mode {

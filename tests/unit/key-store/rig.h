@@ -179,7 +179,7 @@ static inline void audit_down(struct rig *r)
 {
     rpc_server_close(r->audit.server);
     r->audit.server = NULL;
-    EVENTUALLY(!audit_client_ready(r->ks->audit));
+    EVENTUALLY(audit_client_trouble(r->ks->audit) != NULL);
 }
 
 static inline void bridge_up(struct rig *r)
@@ -209,7 +209,7 @@ static inline void key_store_up(struct rig *r)
                                       .answer_window = 60000,
                                       .source = rig_source,
                                       .radius_bridge.endpoints = {&bridge_endpoint, 1},
-                                      .audit.endpoints = {&audit_endpoint, 1}};
+                                      .audit = {.first.endpoints = {&audit_endpoint, 1}, .must_ack = 1}};
     struct tg_error err;
     void *state = NULL;
     if (r->backend == ON_POSTGRES) {

@@ -15,7 +15,7 @@ static struct bridge_config config_of(struct rig *rig)
                                   .response_timeout = 60000,
                                   .connect_timeout = 2000,
                                   .dead_time = 60000,
-                                  .audit = {.endpoints = {audit_endpoints, 1}}};
+                                  .audit = {.first.endpoints = {audit_endpoints, 1}, .must_ack = 1}};
 }
 
 static void assert_refused(const struct bridge_config *config, const char *text)

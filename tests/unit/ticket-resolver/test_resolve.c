@@ -166,10 +166,11 @@ static void resolver_up(struct rig *r)
     char centre[] = "CENTRE01";
     char *audit_endpoint = address_of(r, "audit", audit);
     char *key_store_endpoint = address_of(r, "key-store", key_store);
-    const struct ticket_resolver_config config = {.ticket_key_file = r->ticket_key,
-                                                  .centre_id = centre,
-                                                  .key_store.endpoints = {&key_store_endpoint, 1},
-                                                  .audit.endpoints = {&audit_endpoint, 1}};
+    const struct ticket_resolver_config config = {
+        .ticket_key_file = r->ticket_key,
+        .centre_id = centre,
+        .key_store.endpoints = {&key_store_endpoint, 1},
+        .audit = {.first.endpoints = {&audit_endpoint, 1}, .must_ack = 1}};
     struct tg_error err;
     void *state = NULL;
     must(ticket_resolver_open(&config, &state, &err), &err);
