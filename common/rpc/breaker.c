@@ -5,13 +5,17 @@ bool breaker_is_closed(const struct breaker *b)
     return b->failures < BREAKER_FAILURES;
 }
 
+bool breaker_would_allow(const struct breaker *b, uint64_t now_ms)
+{
+    return breaker_is_closed(b) || now_ms >= b->probe_at_ms;
+}
+
 bool breaker_allow(struct breaker *b, uint64_t now_ms)
 {
-    if (breaker_is_closed(b))
-        return true;
-    if (now_ms < b->probe_at_ms)
+    if (!breaker_would_allow(b, now_ms))
         return false;
-    b->probe_at_ms = now_ms + BREAKER_PROBE_MS;
+    if (!breaker_is_closed(b))
+        b->probe_at_ms = now_ms + BREAKER_PROBE_MS;
     return true;
 }
 

@@ -15,6 +15,9 @@ struct breaker {
     uint64_t probe_at_ms;
 };
 bool breaker_is_closed(const struct breaker *b);
+/* Would breaker_allow say yes? Whoever calls only when the peer is ready must count this as ready: else the
+ * probe that closes the breaker never comes. */
+bool breaker_would_allow(const struct breaker *b, uint64_t now_ms);
 /* May this endpoint be tried? When open, a true is the probe, counted as such. */
 bool breaker_allow(struct breaker *b, uint64_t now_ms);
 void breaker_success(struct breaker *b);

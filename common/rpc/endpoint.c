@@ -61,7 +61,7 @@ static bool is_connected(struct rpc_endpoint *e)
 bool rpc_endpoint_ready(struct rpc_endpoint *e)
 {
     pthread_mutex_lock(&e->lock);
-    bool ready = is_connected(e) && breaker_is_closed(&e->breaker);
+    bool ready = is_connected(e) && breaker_would_allow(&e->breaker, clock_now_ms());
     pthread_mutex_unlock(&e->lock);
     return ready;
 }

@@ -144,7 +144,8 @@ enum tg_code rpc_client_open(struct rpc_client **client, const char *name, const
                              struct tg_error *err) TG_MUST_CHECK;
 /* Waits for calls under way (they end with CANCELLED at the latest at their deadline). NULL is fine. */
 void rpc_client_close(struct rpc_client *client);
-/* True when at least one endpoint is connected and its breaker is closed. For readiness. Any thread. */
+/* True when a call would be tried now: at least one endpoint is connected, and its breaker is closed or lets
+ * a probe through. For readiness. Any thread. */
 bool rpc_client_ready(const struct rpc_client *client);
 
 struct rpc_request {

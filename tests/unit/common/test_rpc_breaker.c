@@ -32,8 +32,12 @@ static void when_open_it_lets_one_probe_through_at_a_time(void **state)
     struct breaker b = {0};
     for (int i = 0; i < BREAKER_FAILURES; i++)
         breaker_failure(&b, 1000);
+    assert_false(breaker_would_allow(&b, 1000 + BREAKER_PROBE_MS - 1));
     assert_false(breaker_allow(&b, 1000 + BREAKER_PROBE_MS - 1));
+    assert_true(breaker_would_allow(&b, 1000 + BREAKER_PROBE_MS));
+    assert_true(breaker_would_allow(&b, 1000 + BREAKER_PROBE_MS)); /* asking is no probe */
     assert_true(breaker_allow(&b, 1000 + BREAKER_PROBE_MS));
+    assert_false(breaker_would_allow(&b, 1000 + BREAKER_PROBE_MS));
     assert_false(breaker_allow(&b, 1000 + BREAKER_PROBE_MS));
     breaker_failure(&b, 2000);
     assert_false(breaker_allow(&b, 2000 + BREAKER_PROBE_MS - 1));
