@@ -20,16 +20,17 @@ static char *quoted(const char *value)
     return text;
 }
 
-static enum tg_code add_member(struct filter *filter, const char *key, const char *value, bool prefix,
+/* `before`: what stands before the value in every line that has it. */
+static enum tg_code add_member(struct filter *filter, const char *before, const char *value, bool prefix,
                                struct tg_error *err)
 {
     if (value[0] == '\0')
         return TG_OK;
     TG_ENSURE(strnlen(value, VALUE_MAX + 1) <= VALUE_MAX, err, TG_INVALID_ARGUMENT,
-              "the filter for %s is longer than %d bytes", key, VALUE_MAX);
+              "a filter is longer than %d bytes", VALUE_MAX);
     char *member = NULL;
     char *text = quoted(value);
-    int len = text == NULL ? -1 : asprintf(&member, ",\"%s\":%s", key, text);
+    int len = text == NULL ? -1 : asprintf(&member, "%s%s", before, text);
     free(text);
     TG_ENSURE(len > 0, err, TG_RESOURCE_EXHAUSTED, "no memory for a filter");
     filter->member[filter->members] = member;
@@ -53,10 +54,11 @@ enum tg_code filter_init(struct filter *filter, const Tg__QueryRequest *request,
     size_t event_len = strlen(request->event);
     bool prefix = event_len > 0 && request->event[event_len - 1] == '.';
     TG_TRY(check_event(request->event, err));
-    TG_TRY(add_member(filter, "event", request->event, prefix, err));
-    TG_TRY(add_member(filter, "user", request->user, false, err));
-    TG_TRY(add_member(filter, "trace_id", request->trace_id, false, err));
-    TG_TRY(add_member(filter, "session_id", request->session_id, false, err));
+    TG_TRY(add_member(filter, ",\"event_code\":", request->event, prefix, err));
+    TG_TRY(add_member(filter, "\"user\":{\"name\":", request->user, false, err));
+    TG_TRY(add_member(filter, ",\"correlation_uid\":", request->trace_id, false, err));
+    TG_TRY(add_member(filter, "\"session\":{\"uid\":", request->session_id, false, err));
+    TG_TRY(add_member(filter, "\"ticket_hmac\":", request->ticket_hmac, false, err));
     if (request->since_us != 0)
         record_time(request->since_us, filter->since);
     if (request->until_us != 0)
@@ -74,7 +76,7 @@ void filter_fini(struct filter *filter)
 /* Times of one length and zone compare as texts. */
 static bool time_matches(const struct filter *filter, const char *line, size_t len)
 {
-    static const char key[] = ",\"time\":\"";
+    static const char key[] = ",\"time_dt\":\"";
     if (filter->since[0] == '\0' && filter->until[0] == '\0')
         return true;
     const char *at = memmem(line, len, key, sizeof key - 1);

@@ -11,10 +11,10 @@
 #include "proto/audit.pb-c.h"
 #include "services/audit/record.h"
 
-enum { FILTER_MEMBERS = 4 };
+enum { FILTER_MEMBERS = 5 };
 
 struct filter {
-    char *member[FILTER_MEMBERS]; /* such as ,"user":"alice" */
+    char *member[FILTER_MEMBERS]; /* such as "user":{"name":"alice" */
     size_t member_len[FILTER_MEMBERS];
     size_t members;
     char since[RECORD_TIME_LEN + 1]; /* "": any */

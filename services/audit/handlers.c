@@ -113,11 +113,32 @@ static void checkpoint(struct rpc_call *call, const ProtobufCMessage *message)
     free(note);
 }
 
+/* The key stays here; whoever has a ticket can learn how to find it in the log. */
+static void hash(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct audit *audit = rpc_call_context(call);
+    const Tg__HashRequest *request = (const Tg__HashRequest *)message;
+    Tg__HashResponse response = TG__HASH_RESPONSE__INIT;
+    char hex[RECORD_HMAC_HEX_LEN + 1];
+    if (request->value.len < 1 || request->value.len > RECORD_HIDDEN_MAX) {
+        rpc_fail(call, TG_INVALID_ARGUMENT, "a value of 1 to %d bytes, not %zu", RECORD_HIDDEN_MAX,
+                 request->value.len);
+        return;
+    }
+    if (!record_hmac(audit->ticket_key, request->value.data, request->value.len, hex)) {
+        rpc_fail(call, TG_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    response.hmac = hex;
+    rpc_reply(call, &response.base);
+}
+
 const struct rpc_method audit_methods[] = {
     {&tg__audit__descriptor, "Append", RPC_ROLE_SERVICE | RPC_ROLE_GATEWAY | RPC_ROLE_RESOLVER, append},
     {&tg__audit__descriptor, "Query", RPC_ROLE_OPERATOR, query},
     {&tg__audit__descriptor, "Verify", RPC_ROLE_OPERATOR, verify},
     {&tg__audit__descriptor, "Checkpoint", RPC_ROLE_OPERATOR, checkpoint},
     {&tg__audit__descriptor, "Receipt", RPC_ROLE_OPERATOR, receipt},
+    {&tg__audit__descriptor, "Hash", RPC_ROLE_OPERATOR, hash},
     {0},
 };

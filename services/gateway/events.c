@@ -8,6 +8,9 @@ static void add_handshake(Tg__Event *event, const struct handshake *h)
 {
     if (h->has_ticket)
         event->ticket = pb_bytes(h->ticket, sizeof h->ticket);
+    if (h->has_client_random)
+        event->client_random = pb_bytes(h->client_random, sizeof h->client_random);
+    event->radius_class = pb_bytes(h->radius_class, h->radius_class_len);
     event->shield_id = pb_string(h->info.shield_id);
     event->user = pb_string(h->user);
     event->session_id = pb_string(h->session_hex);

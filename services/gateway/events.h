@@ -1,4 +1,4 @@
-/* What the gateway tells the audit log (docs/audit-events.md), and its log lines about one connection. */
+/* What the gateway tells the audit log (docs/audit.md), and its log lines about one connection. */
 #ifndef TG_GATEWAY_EVENTS_H
 #define TG_GATEWAY_EVENTS_H
 

@@ -13,6 +13,7 @@
 enum handshake_limits {
     HANDSHAKE_USER_MAX = 253,  /* RFC 2865 5.1, as the next two */
     HANDSHAKE_STATE_MAX = 253, /* RADIUS State */
+    HANDSHAKE_CLASS_MAX = 253, /* RADIUS Class */
     HANDSHAKE_SERVER_MAX = 255,
     HANDSHAKE_PASSWORD_MAX = 1024,
     HANDSHAKE_BANNER_MAX = 512,
@@ -35,7 +36,9 @@ struct handshake {
 
     struct ticket_info info; /* shield, owner and policy; the key is never kept */
     struct schedule keys;
-    struct secret *digest;      /* SM3 of the client random, from step 5 */
+    struct secret *digest;  /* SM3 of the client random, from step 5 */
+    bool has_client_random; /* it was revealed in step 10, for the audit log */
+    uint8_t client_random[SCHEDULE_CLIENT_RANDOM_LEN];
     uint8_t th[SUITE_HASH_LEN]; /* HELLO … AUTHENTICATED */
 
     /* Login (steps 10 to 13). */
@@ -51,6 +54,8 @@ struct handshake {
     const struct policy *policy;
     bool accepted_reported; /* login.accepted is on its way to the audit log: session.ended must follow */
     uint32_t session_timeout_s, idle_timeout_s;
+    uint8_t radius_class[HANDSHAKE_CLASS_MAX];
+    size_t radius_class_len;
     char banner[HANDSHAKE_BANNER_MAX + 1];
 };
 

@@ -39,6 +39,8 @@ static enum tg_code check_random(struct handshake *h, const ProtobufCBinaryData 
     secret_free(h->digest);
     h->digest = NULL;
     TG_ENSURE(same, err, TG_UNAUTHENTICATED, "the client random does not match its digest");
+    memcpy(h->client_random, client_random->data, sizeof h->client_random);
+    h->has_client_random = true;
     return TG_OK;
 }
 

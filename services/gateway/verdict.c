@@ -80,6 +80,11 @@ static enum tg_code accept_login(struct connection *c, const Tg__LoginResponse *
 {
     struct handshake *h = c->handshake;
     Tg__Event event;
+    TG_ENSURE(verdict->klass.len <= sizeof h->radius_class, err, TG_UNAVAILABLE,
+              "the RADIUS bridge's Class is too long");
+    h->radius_class_len = verdict->klass.len;
+    if (verdict->klass.len > 0)
+        memcpy(h->radius_class, verdict->klass.data, verdict->klass.len);
     TG_TRY(choose_policy(c, verdict->filter_id, err));
     TG_TRY(take_place(c, err));
     h->session_timeout_s = verdict->session_timeout_s;

@@ -183,6 +183,20 @@ json_t *audit_lines(struct instance *instance, const char *const *filter)
     return lines;
 }
 
+const char *audit_text(const json_t *line, const char *path)
+{
+    char key[32];
+
+    while (line != NULL && *path != '\0') {
+        size_t len = strcspn(path, ".");
+
+        snprintf(key, sizeof(key), "%.*s", (int)len, path);
+        line = json_object_get(line, key);
+        path += path[len] == '.' ? len + 1 : len;
+    }
+    return json_string_value(line);
+}
+
 size_t audit_count(struct instance *instance, const char *event)
 {
     json_t *lines = AUDIT(instance, "--event", event);

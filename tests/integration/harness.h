@@ -117,6 +117,8 @@ const char *secret_line(const struct instance *instance, const char *name, const
 /* The audit log's lines that the filter arguments of `tgctl audit list` leave, as a JSON array. */
 json_t *audit_lines(struct instance *instance, const char *const *filter);
 #define AUDIT(instance, ...) audit_lines(instance, (const char *const[]){__VA_ARGS__, NULL})
+/* The text at a path of such a line, "metadata.event_code"; NULL: there is none. */
+const char *audit_text(const json_t *line, const char *path);
 /* How many of an event the log holds. */
 size_t audit_count(struct instance *instance, const char *event);
 

@@ -112,7 +112,7 @@ static void assert_each_ticket_once(const char *event)
     json_t *seen = json_object();
 
     for (size_t i = 0; i < json_array_size(lines); i++) {
-        const char *ticket = json_string_value(json_object_get(json_array_get(lines, i), "ticket"));
+        const char *ticket = audit_text(json_array_get(lines, i), "unmapped.ticket_hmac");
 
         assert_non_null(ticket);
         if (json_object_get(seen, ticket) != NULL) {

@@ -199,23 +199,23 @@ static void test_challenge(void **state)
     assert_logged_in(bank, &right);
 }
 
-/* The events of one login, in order, all with its trace id (docs/audit-events.md). */
+/* The events of one login, in order, all with its trace id (docs/audit.md). */
 static void test_audit_trail_of_a_login(void **state)
 {
-    static const char *const steps[] = {"key.spent", "handshake.authenticated", "login.accepted",
-                                        "stream.opened", "session.ended"};
+    static const char *const steps[] = {"key.spent",     "handshake.authenticated", "login.accepted",
+                                        "stream.opened", "stream.closed",           "session.ended"};
     (void)state;
     RESULT result = LOGIN(bank, "alice", "s-alice");
     assert_logged_in(bank, &result);
     json_t *sessions = AUDIT(bank, "--event", "login.accepted", "--user", "alice");
     json_t *last = json_array_get(sessions, json_array_size(sessions) - 1);
-    const char *trace = json_string_value(json_object_get(last, "trace_id"));
+    const char *trace = audit_text(last, "metadata.correlation_uid");
     assert_non_null(trace);
     assert_int_equal(strlen(trace), 32);
     json_t *lines = AUDIT(bank, "--trace", trace);
     size_t found = 0;
     for (size_t i = 0; i < json_array_size(lines); i++) {
-        const char *event = json_string_value(json_object_get(json_array_get(lines, i), "event"));
+        const char *event = audit_text(json_array_get(lines, i), "metadata.event_code");
 
         if (found < sizeof(steps) / sizeof(steps[0]) && strcmp(event, steps[found]) == 0)
             found++;

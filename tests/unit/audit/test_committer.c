@@ -15,7 +15,7 @@ static struct {
     enum tg_code fail;
     size_t appends;
     size_t entries;
-    char last[256]; /* body of the last entry */
+    char last[2048]; /* body of the last entry */
 } disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static enum tg_code disk_append(struct log_writer *log, const struct log_entry *entries, size_t count,

@@ -12,7 +12,7 @@ struct answer {
     uint64_t next;
     bool more;
     size_t count;
-    char first[512];
+    char first[2048];
     size_t bytes;
 };
 #define ANSWER                                                                                               \
@@ -128,7 +128,7 @@ static void test_no_value_passes_for_another_user(void **state)
     char alice[] = "alice";
     Tg__QueryRequest request = TG__QUERY_REQUEST__INIT;
     request.user = alice;
-    report("login.refused", "eve\",\"user\":\"alice", 1);
+    report("login.refused", "eve\",\"user\":{\"name\":\"alice", 1);
     report("login.refused", "alicex", 1);
     report("login.refused", "xalice", 1);
     assert_int_equal(ask(&request).count, 0);

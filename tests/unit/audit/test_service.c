@@ -167,6 +167,59 @@ static void test_append_query_verify(void **state)
     rig_close(&rig);
 }
 
+static char *hash_of(struct rpc_client *client, const uint8_t *value, size_t len)
+{
+    Tg__HashRequest request = TG__HASH_REQUEST__INIT;
+    ProtobufCMessage *response = NULL;
+    request.value = pb_bytes(value, len);
+    if (call(client, "Hash", &request.base, NULL, &response) != TG_OK)
+        return NULL;
+    char *hmac = strdup(((const Tg__HashResponse *)(const void *)response)->hmac);
+    rpc_free_response(response);
+    return hmac;
+}
+
+static size_t query_ticket(struct rpc_client *client, char *hmac)
+{
+    Tg__QueryRequest request = TG__QUERY_REQUEST__INIT;
+    ProtobufCMessage *response = NULL;
+    request.limit = 10;
+    request.ticket_hmac = hmac;
+    assert_int_equal(call(client, "Query", &request.base, NULL, &response), TG_OK);
+    size_t lines = ((const Tg__QueryResponse *)(const void *)response)->n_lines;
+    rpc_free_response(response);
+    return lines;
+}
+
+/* Who has a ticket finds it, by what stands in the log instead; services do not. */
+static void test_hash_finds_a_ticket(void **state)
+{
+    struct rig rig = {0};
+    Tg__AppendRequest append = TG__APPEND_REQUEST__INIT;
+    Tg__Event event = TG__EVENT__INIT;
+    Tg__Event *events[] = {&event};
+    ProtobufCMessage *response = NULL;
+    uint8_t ticket[65] = {1, 2, 3}, other[RECORD_HIDDEN_MAX + 1] = {1, 2, 4};
+    rig_open(&rig, *state);
+    event.event = pb_string("key.spent");
+    event.ticket = pb_bytes(ticket, sizeof ticket);
+    append.n_events = 1;
+    append.events = events;
+    assert_int_equal(call(rig.service, "Append", &append.base, NULL, &response), TG_OK);
+    rpc_free_response(response);
+
+    assert_null(hash_of(rig.service, ticket, sizeof ticket));
+    assert_null(hash_of(rig.operator, ticket, 0));
+    assert_null(hash_of(rig.operator, other, sizeof other));
+    char *hmac = hash_of(rig.operator, ticket, sizeof ticket);
+    char *another = hash_of(rig.operator, other, sizeof ticket);
+    assert_int_equal(query_ticket(rig.operator, hmac), 1);
+    assert_int_equal(query_ticket(rig.operator, another), 0);
+    free(hmac);
+    free(another);
+    rig_close(&rig);
+}
+
 static void test_open_fails_without_its_key(void **state)
 {
     void *audit = NULL;
@@ -182,9 +235,8 @@ static void test_open_fails_without_its_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_bad_events_leave_no_trace),
-        TEST(test_roles_are_kept_apart),
-        TEST(test_append_query_verify),
+        TEST(test_bad_events_leave_no_trace),  TEST(test_roles_are_kept_apart),
+        TEST(test_append_query_verify),        TEST(test_hash_finds_a_ticket),
         TEST(test_open_fails_without_its_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
