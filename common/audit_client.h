@@ -58,6 +58,10 @@ bool audit_client_close(struct audit_client *audit, unsigned timeout_ms);
 /* NULL, or why events cannot become durable now: fewer services than must acknowledge can be reached, or the
  * queue is full. Static; for readiness, and for refusing before anything is begun. Any thread. */
 const char *audit_client_trouble(struct audit_client *audit);
+static inline bool audit_client_ready(struct audit_client *audit)
+{
+    return audit_client_trouble(audit) == NULL;
+}
 
 /* Queues a copy of the event; id, service, and time_us if 0, are filled in. `done` is called exactly once:
  * when the event is durable, or when it is not after budget_ms: DEADLINE_EXCEEDED, or why it failed; it is
