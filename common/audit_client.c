@@ -300,13 +300,22 @@ uint64_t audit_client_lost(const struct audit_client *audit)
 
 void audit_client_metrics(struct audit_client *audit, struct metrics *out)
 {
+    size_t owed[AUDIT_SERVICES_MAX];
     pthread_mutex_lock(&audit->lock);
-    size_t held = audit->held;
+    size_t waiting = audit->waiting.count;
+    for (unsigned i = 0; i < audit->count; i++)
+        owed[i] = audit->replicas[i].held;
     pthread_mutex_unlock(&audit->lock);
-    metrics_one(out, METRIC_GAUGE, "ticketgate_audit_events_unsent", "Reported and not yet durable.", held);
+    metrics_one(out, METRIC_GAUGE, "ticketgate_audit_events_unsent", "Reported and not yet durable.",
+                waiting);
+    metrics_family(out, METRIC_GAUGE, "ticketgate_audit_events_owed",
+                   "That one audit service has not acknowledged yet.");
+    for (unsigned i = 0; i < audit->count; i++)
+        metrics_value(out, owed[i], "peer", audit->replicas[i].name, NULL);
     metrics_one(out, METRIC_COUNTER, "ticketgate_audit_events_lost_total", "Must stay 0.",
                 audit_client_lost(audit));
-    metrics_one(out, METRIC_GAUGE, "ticketgate_audit_connected", "1: the audit service can be reached.",
+    metrics_one(out, METRIC_GAUGE, "ticketgate_audit_connected",
+                "1: as many audit services as must hold every event can be reached.",
                 audit_client_ready(audit));
 }
 
