@@ -175,7 +175,7 @@ static struct pending note_of(const struct fill_request *request, const Tg__Fill
 static enum client_exit keep(const struct fill_request *request, Tg__FillResponse *response,
                              struct tg_error *err)
 {
-    qsort(response->entries, response->n_entries, sizeof *response->entries, in_order);
+    qsort(response->entries, response->n_entries, sizeof(Tg__FillEntry *), in_order);
     const struct pending pending = note_of(request, response);
     enum tg_code code = pending_write(request->shield, &pending, err);
     if (code != TG_OK)

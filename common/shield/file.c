@@ -118,6 +118,15 @@ static enum tg_code unlock(struct file_shield *f, const uint8_t *bytes, size_t l
     return TG_OK;
 }
 
+/* Which file it is, and what to do about a damaged one. */
+static enum tg_code name_failure(const char *path, enum tg_code code, const struct tg_error *why,
+                                 struct tg_error *err)
+{
+    return tg_fail(err, code, "%.90s: %.100s%s", path, why->text,
+                   code == TG_DATA_LOSS ? ". It is left as it is: fill a new shield and have this one revoked"
+                                        : "");
+}
+
 enum tg_code shield_file_open(const char *path, const struct secret *pin, struct shield **shield,
                               struct tg_error *err)
 {
@@ -133,9 +142,11 @@ enum tg_code shield_file_open(const char *path, const struct secret *pin, struct
     size_t len = 0;
     TG_TRY(shield_file_open_fd(f->path, &f->fd, err));
     TG_TRY(shield_file_read(f->path, f->fd, &bytes, &len, err));
-    enum tg_code code = unlock(f, bytes, len, pin, err);
+    struct tg_error why;
+    enum tg_code code = unlock(f, bytes, len, pin, &why);
     free(bytes);
-    TG_TRY(code);
+    if (code != TG_OK)
+        return name_failure(f->path, code, &why, err);
     *shield = &f->chain.base;
     f = NULL;
     return TG_OK;
@@ -175,9 +186,11 @@ enum tg_code shield_file_peek(const char *path, char shield_id[SHIELD_ID_LEN + 1
     enum tg_code code = shield_file_read(path, fd, &bytes, &len, err);
     close(fd);
     TG_TRY(code);
-    code = container_peek(bytes, len, &c, err);
+    struct tg_error why;
+    code = container_peek(bytes, len, &c, &why);
     free(bytes);
-    TG_TRY(code);
+    if (code != TG_OK)
+        return name_failure(path, code, &why, err);
     snprintf(shield_id, SHIELD_ID_LEN + 1, "%s", c.shield_id);
     return TG_OK;
 }

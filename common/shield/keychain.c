@@ -191,14 +191,17 @@ enum tg_code keychain_remove(struct shield *shield, const uint8_t (*key_ids)[TIC
                              struct tg_error *err)
 {
     struct keychain *chain = (struct keychain *)shield;
-    TG_CLEANUP(free_slots) struct slots next = {0};
-    TG_TRY(copy_slots(&chain->slots, 0, &next, err));
-    for (size_t i = 0; i < count; i++) {
+    struct slots next = {0};
+    enum tg_code code = copy_slots(&chain->slots, 0, &next, err);
+    for (size_t i = 0; i < count && code == TG_OK; i++) {
         size_t at = find_key(&next, key_ids[i]);
         if (at < next.count)
             remove_slot(&next, at);
     }
-    return next.count == chain->slots.count ? TG_OK : commit(chain, &next, err);
+    if (code == TG_OK && next.count != chain->slots.count)
+        code = commit(chain, &next, err);
+    free_slots(&next);
+    return code;
 }
 
 void keychain_fini(struct keychain *chain)
