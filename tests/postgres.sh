@@ -2,7 +2,7 @@
 # A throw-away PostgreSQL, for tests and measurements. Started by root it runs as user postgres.
 #
 #   sh tests/postgres.sh check DIR            says by its exit code whether there is one
-#   sh tests/postgres.sh init DIR             makes a cluster in DIR/data: superuser ticketgate, trusted on its socket in DIR
+#   sh tests/postgres.sh init DIR             makes one: superuser ticketgate, trusted on its socket in DIR, over TCP with DIR/password
 #   sh tests/postgres.sh copy DIR CONNINFO    makes a standby of the server at CONNINFO
 #   sh tests/postgres.sh run DIR [OPTION...]  serves it until it is killed or the program that started it ends
 #   sh tests/postgres.sh promote DIR          makes the primary of a standby that is served
@@ -34,7 +34,10 @@ case $what in
 check) ;;
 init)
     own "$dir"
-    (as_server "$bin/initdb" -D "$dir/data" -U ticketgate --auth=trust --encoding=UTF8 --locale=C --no-sync >/dev/null)
+    od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/password"
+    [ "$(id -u)" -ne 0 ] || chown postgres: "$dir/password"
+    (as_server "$bin/initdb" -D "$dir/data" -U ticketgate --auth-local=trust \
+        --auth-host=scram-sha-256 --pwfile="$dir/password" --encoding=UTF8 --locale=C --no-sync >/dev/null)
     ;;
 copy)
     own "$dir"

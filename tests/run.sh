@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds with sanitizers, runs the tests and ends with one line: N passed, N failed, N skipped.
 #
-#   sh tests/run.sh [unit|integration|lint|fuzz|etsi014|audit|all]      default: all = lint, unit and integration
+#   sh tests/run.sh [unit|integration|lint|fuzz|etsi014|audit|postgres|all]      default: all = lint, unit and integration
 #   sh tests/run.sh crash [ROUNDS]       kill -9, power cuts and failing disks under load (200 rounds); ends with
 #                                        rounds: N, spent twice: 0, acknowledged lost: 0
 #
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 what=${1-all}
 case $what in
-unit | integration | lint | fuzz | etsi014 | audit) labels=$what ;;
+unit | integration | lint | fuzz | etsi014 | audit | postgres) labels=$what ;;
 all) labels='lint|unit|integration' ;;
 crash) rounds=${2-200} ;;
 *)

@@ -104,13 +104,13 @@ static enum tg_code fill_apply(struct task *task, struct store *store, struct tg
     TG_ENSURE(!shield.revoked, err, TG_FAILED_PRECONDITION, "shield %s is revoked", shield.id);
     TG_ENSURE(shield.owner[0] == '\0' || strcmp(shield.owner, request->user) == 0, err, TG_PERMISSION_DENIED,
               "shield %s belongs to another user", shield.id);
+    struct store_fill made; /* by this very task, when the outcome of its first commit was not known? */
+    code = store->ops->fill_find(store, fill->row.id, &made, err);
+    if (code != TG_NOT_FOUND)
+        return code;
     TG_TRY(check_new(fill, store, err));
     code = store->ops->fill_add(store, &fill->row, fill->sealed, request->count, err);
-    if (code == TG_ALREADY_EXISTS) { /* by this very task, when its first commit's outcome was not known? */
-        struct store_fill made;
-        code = store->ops->fill_find(store, fill->row.id, &made, err);
-    }
-    TG_ENSURE(code != TG_NOT_FOUND, err, TG_FAILED_PRECONDITION,
+    TG_ENSURE(code != TG_ALREADY_EXISTS, err, TG_FAILED_PRECONDITION,
               "this request has made its keys before and they are not given out twice: fill again");
     return code;
 }

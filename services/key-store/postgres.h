@@ -54,7 +54,6 @@ struct postgres {
     size_t pending_count;
     struct tg_error lost; /* why the transaction is lost; code OK: it is not */
     enum pg_item item;
-    bool unsettled; /* the server may hold commits of a connection before this one that no standby has */
     bool committing, warned;
     struct store_key keys[PG_KEYS_MAX]; /* locked by this transaction, and as they are */
     size_t key_count;

@@ -103,7 +103,6 @@ enum tg_code pg_connect(struct postgres *p, struct tg_error *err)
     PQsetNoticeReceiver(p->conn, take_notice, p);
     if (!set_up(p))
         return pg_broken(p, err);
-    p->unsettled = true;
     LOG(LOG_INFO, NULL, "database.connected", LOG_TEXT("database", p->name),
         LOG_TEXT("host", PQhost(p->conn)), LOG_TEXT("port", PQport(p->conn)));
     return TG_OK;

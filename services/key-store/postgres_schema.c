@@ -52,8 +52,7 @@ static const char version_1[] =
     "CREATE TABLE answers ("
     " key bigint PRIMARY KEY,"
     " made_s bigint NOT NULL,"
-    " answer bytea NOT NULL,"
-    " asked bigint NOT NULL DEFAULT 0);" /* again: see key_answer */
+    " answer bytea NOT NULL);"
     "CREATE INDEX answers_by_age ON answers (made_s);"
     "CREATE TABLE sae_keys ("
     " key_id bytea PRIMARY KEY CHECK (length(key_id) = 16),"

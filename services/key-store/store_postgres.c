@@ -2,10 +2,10 @@
  *
  * What a standby must have before we say "done": with synchronous replication COMMIT waits for it. Two holes
  * are closed here. A connection that breaks while COMMIT waits leaves the change in the primary's own log:
- * after the primary has started again others see it, though no standby may have it. Whoever then only reads
- * and answers "it is spent" for an answer kept would hand out a key that the promoted standby gives out
- * again. So the first commit of every connection writes something, and waits: standbys take the log in order.
- * And a COMMIT whose wait an operator cancels ends in a warning, not in an error: it counts as not done. */
+ * others see it then, though no standby may have it. Whoever only read, and gave the answer kept for a spend
+ * again, would hand out a key that the promoted standby gives out again. So what an answer depends on is
+ * read with a lock, which writes to the log, and the commit waits: standbys take the log in order. And a
+ * COMMIT whose wait an operator cancels ends in a warning, not in an error: it counts as not done. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,19 +47,8 @@ static void rollback(struct store *s)
     new_transaction(p);
 }
 
-static enum tg_code settle(struct postgres *p, struct tg_error *err)
-{
-    if (!p->unsettled)
-        return TG_OK;
-    return pg_send(p,
-                   "INSERT INTO notes (name, value) VALUES ('settled', '')"
-                   " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                   NULL, PG_DONE, err);
-}
-
 static enum tg_code send_commit(struct postgres *p, struct tg_error *err)
 {
-    TG_TRY(settle(p, err));
     TG_TRY(pg_send(p, "COMMIT", NULL, PG_DONE, err));
     TG_CLEANUP(pg_done) PGresult *result = NULL;
     p->committing = true;
@@ -69,10 +58,7 @@ static enum tg_code send_commit(struct postgres *p, struct tg_error *err)
     TG_TRY(code);
     /* a COMMIT of a failed transaction says ROLLBACK, and no error */
     TG_ENSURE(strcmp(PQcmdStatus(result), "COMMIT") == 0, err, TG_ABORTED, "%s did not commit", p->name);
-    if (p->warned)
-        p->unsettled = true;
     TG_ENSURE(!p->warned, err, TG_ABORTED, "%s did not wait for its standby", p->name);
-    p->unsettled = false;
     return TG_OK;
 }
 

@@ -95,15 +95,10 @@ void cluster_make(struct cluster *c)
     must_run(c, (const char *[]){"sh", script, "init", c->dir, NULL});
 }
 
-void cluster_copy(struct cluster *c, const struct cluster *primary, int port)
+void cluster_copy(struct cluster *c, const struct cluster *primary)
 {
-    char source[128];
     make_dir(c);
-    if (port != 0)
-        snprintf(source, sizeof source, "host=127.0.0.1 port=%d user=ticketgate", port);
-    else
-        snprintf(source, sizeof source, "host=%s user=ticketgate", primary->dir);
-    must_run(c, (const char *[]){"sh", script, "copy", c->dir, source, NULL});
+    must_run(c, (const char *[]){"sh", script, "copy", c->dir, primary->conninfo, NULL});
 }
 
 void cluster_start(struct cluster *c, const char *const *options)
@@ -152,13 +147,20 @@ void cluster_remove(struct cluster *c)
     assert_int_equal(system(command), 0);
 }
 
-void cluster_run(const struct cluster *c, const char *sql)
+long cluster_number(const struct cluster *c, const char *sql)
 {
     PGconn *conn = PQconnectdb(c->conninfo);
     PGresult *result = PQexec(conn, sql);
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
         fail_msg("%s", PQerrorMessage(conn));
+    long number = PQntuples(result) > 0 ? strtol(PQgetvalue(result, 0, 0), NULL, 10) : 0;
     PQclear(result);
     PQfinish(conn);
+    return number;
+}
+
+void cluster_run(const struct cluster *c, const char *sql)
+{
+    (void)cluster_number(c, sql);
 }

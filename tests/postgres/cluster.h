@@ -17,8 +17,8 @@ struct cluster {
 bool cluster_available(void);
 /* Makes an empty one. */
 void cluster_make(struct cluster *cluster);
-/* Makes a standby of the server that listens on that port of loopback or, 0, on its socket. */
-void cluster_copy(struct cluster *cluster, const struct cluster *primary, int port);
+/* Makes a standby of a server that is served. */
+void cluster_copy(struct cluster *cluster, const struct cluster *primary);
 /* Serves it; `options` is ended by NULL and holds pairs: "-c", "name=value". Waits until it takes
  * connections. */
 void cluster_start(struct cluster *cluster, const char *const *options);
@@ -31,5 +31,7 @@ void cluster_remove(struct cluster *cluster);
 
 /* Runs SQL text through a connection of its own. */
 void cluster_run(const struct cluster *cluster, const char *sql);
+/* The number that a query gives. */
+long cluster_number(const struct cluster *cluster, const char *sql);
 
 #endif

@@ -406,6 +406,15 @@ static void keys_are_listed_by_pages_and_filters(void **state)
     const struct store_key_filter ready = {.shield_id = "s1", .state = KEY_READY};
     must(ops->key_list(r->store, &ready, KEYS, take_key, &page, &err), &err);
     assert_int_equal(page.count, KEYS);
+    const struct store_key_filter hers = {.shield_id = "", .state = KEY_STATES, .owner = "alice"};
+    const struct store_key_filter his = {.shield_id = "", .state = KEY_STATES, .owner = "bob"};
+    const struct store_key_filter old = {.shield_id = "s1", .state = KEY_STATES, .expires_before_s = 2000};
+    must(ops->key_list(r->store, &his, KEYS, take_key, &page, &err), &err);
+    must(ops->key_list(r->store, &old, KEYS, take_key, &page, &err), &err);
+    assert_int_equal(page.count, KEYS);
+    must(ops->key_list(r->store, &hers, 3, take_key, &page, &err), &err);
+    assert_int_equal(page.count, KEYS + 3);
+    page.count = KEYS;
     const struct store_key_filter none = {.shield_id = "s2", .state = KEY_STATES};
     must(ops->key_list(r->store, &none, KEYS, take_key, &page, &err), &err);
     assert_int_equal(page.count, KEYS);
