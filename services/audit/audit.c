@@ -81,7 +81,7 @@ static enum tg_code open_parts(struct audit *audit, const struct audit_config *c
         .grown_arg = audit,
     };
     TG_TRY(committer_open(&audit->committer, &options, err));
-    TG_TRY(query_engine_open(&audit->queries, audit->log, err));
+    TG_TRY(query_engine_open(&audit->queries, config->directory, audit->log, err));
     return verifier_open(&audit->verifier, audit->log, err);
 }
 

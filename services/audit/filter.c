@@ -20,22 +20,20 @@ static char *quoted(const char *value)
     return text;
 }
 
-/* `before`: what stands before the value in every line that has it. */
-static enum tg_code add_member(struct filter *filter, const char *before, const char *value, bool prefix,
-                               struct tg_error *err)
+static enum tg_code add_member(struct filter *filter, enum term term, const char *value, struct tg_error *err)
 {
     if (value[0] == '\0')
         return TG_OK;
     TG_ENSURE(strnlen(value, VALUE_MAX + 1) <= VALUE_MAX, err, TG_INVALID_ARGUMENT,
               "a filter is longer than %d bytes", VALUE_MAX);
-    char *member = NULL;
+    bool family = term == TERM_FAMILY; /* goes on where the quotation ends */
     char *text = quoted(value);
-    int len = text == NULL ? -1 : asprintf(&member, "%s%s", before, text);
+    int len = text == NULL
+                  ? -1
+                  : asprintf(&filter->member[term], "%s%s", term_prefix[family ? TERM_EVENT : term], text);
     free(text);
     TG_ENSURE(len > 0, err, TG_RESOURCE_EXHAUSTED, "no memory for a filter");
-    filter->member[filter->members] = member;
-    filter->member_len[filter->members++] =
-        (size_t)len - prefix; /* a prefix goes on where the quotation ends */
+    filter->member_len[term] = (size_t)len - family;
     return TG_OK;
 }
 
@@ -48,17 +46,29 @@ static enum tg_code check_event(const char *event, struct tg_error *err)
     return TG_OK;
 }
 
+/* As it stands in the log. */
+static enum tg_code check_status(const char *status, struct tg_error *err)
+{
+    TG_ENSURE(status[0] == '\0' || strcmp(status, "Success") == 0 || strcmp(status, "Failure") == 0 ||
+                  strcmp(status, "Unknown") == 0,
+              err, TG_INVALID_ARGUMENT, "\"%.64s\" is no status: Success, Failure or Unknown", status);
+    return TG_OK;
+}
+
 enum tg_code filter_init(struct filter *filter, const Tg__QueryRequest *request, struct tg_error *err)
 {
     *filter = (struct filter){0};
     size_t event_len = strlen(request->event);
-    bool prefix = event_len > 0 && request->event[event_len - 1] == '.';
+    bool family = event_len > 0 && request->event[event_len - 1] == '.';
     TG_TRY(check_event(request->event, err));
-    TG_TRY(add_member(filter, ",\"event_code\":", request->event, prefix, err));
-    TG_TRY(add_member(filter, "\"user\":{\"name\":", request->user, false, err));
-    TG_TRY(add_member(filter, ",\"correlation_uid\":", request->trace_id, false, err));
-    TG_TRY(add_member(filter, "\"session\":{\"uid\":", request->session_id, false, err));
-    TG_TRY(add_member(filter, "\"ticket_hmac\":", request->ticket_hmac, false, err));
+    TG_TRY(check_status(request->status, err));
+    TG_TRY(add_member(filter, family ? TERM_FAMILY : TERM_EVENT, request->event, err));
+    TG_TRY(add_member(filter, TERM_USER, request->user, err));
+    TG_TRY(add_member(filter, TERM_ADDRESS, request->address, err));
+    TG_TRY(add_member(filter, TERM_STATUS, request->status, err));
+    TG_TRY(add_member(filter, TERM_TRACE, request->trace_id, err));
+    TG_TRY(add_member(filter, TERM_SESSION, request->session_id, err));
+    TG_TRY(add_member(filter, TERM_TICKET, request->ticket_hmac, err));
     if (request->since_us != 0)
         record_time(request->since_us, filter->since);
     if (request->until_us != 0)
@@ -68,9 +78,27 @@ enum tg_code filter_init(struct filter *filter, const Tg__QueryRequest *request,
 
 void filter_fini(struct filter *filter)
 {
-    for (size_t i = 0; i < filter->members; i++)
-        free(filter->member[i]);
+    for (int term = 0; term < TERMS; term++)
+        free(filter->member[term]);
     *filter = (struct filter){0};
+}
+
+void filter_probe(const struct filter *filter, const Tg__QueryRequest *request, struct index_probe *probe)
+{
+    struct term_value values[TERMS] = {{0}};
+    for (int term = 0; term < TERMS; term++) {
+        size_t prefix = strlen(term_prefix[term == TERM_FAMILY ? TERM_EVENT : term]);
+        if (filter->member[term] != NULL)
+            values[term] =
+                (struct term_value){filter->member[term] + prefix, filter->member_len[term] - prefix};
+    }
+    /* The index knows an event by the part of its name up to the first full stop. */
+    const struct term_value *family = &values[TERM_FAMILY];
+    if (family->text != NULL && memchr(family->text, '.', family->len - 1) != NULL)
+        values[TERM_FAMILY] = (struct term_value){0};
+    probe->count = terms_hash(values, probe->hashes);
+    probe->since_ms = request->since_us / 1000;
+    probe->until_ms = request->until_us / 1000;
 }
 
 /* Times of one length and zone compare as texts. */
@@ -89,8 +117,9 @@ static bool time_matches(const struct filter *filter, const char *line, size_t l
 
 bool filter_matches(const struct filter *filter, const char *line, size_t len)
 {
-    for (size_t i = 0; i < filter->members; i++) {
-        if (memmem(line, len, filter->member[i], filter->member_len[i]) == NULL)
+    for (int term = 0; term < TERMS; term++) {
+        if (filter->member[term] != NULL &&
+            memmem(line, len, filter->member[term], filter->member_len[term]) == NULL)
             return false;
     }
     return time_matches(filter, line, len);

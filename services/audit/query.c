@@ -11,10 +11,11 @@
 
 /* Lines looked at before another query has its turn, and the part of a caller's budget that a search may use.
  */
-enum { TURN_LINES = 20000, ANSWER_RESERVE_MS = 200 };
+enum { TURN_LINES = 20000, ANSWER_RESERVE_MS = 200, INDEX_BUNDLES = 16, INDEX_PAUSE_MS = 1000 };
 
 struct query {
     struct filter filter;
+    struct index_probe probe;
     query_done *done;
     void *arg;
     uint64_t next; /* sequence to look at next */
@@ -31,6 +32,7 @@ struct query {
 
 struct query_engine {
     struct log_writer *log;
+    struct index *index; /* the thread's */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock; /* guards all below */
@@ -70,7 +72,23 @@ static bool look_at(void *arg, uint64_t sequence, const char *line, size_t len)
     }
     query->next = sequence + 1;
     query->full = query->count == query->limit;
-    return !query->full && ++query->turn < TURN_LINES;
+    query->turn++;
+    return !query->full && query->next % TILE_WIDTH != 0; /* there the index is asked again */
+}
+
+/* Bundle by bundle, passing over those that cannot hold a match. */
+static enum tg_code search(const struct query_engine *engine, struct query *query, struct tg_error *err)
+{
+    struct log_writer *log = engine->log;
+    uint64_t end = log->ops->next(log);
+    query->turn = 0;
+    query->next = index_skip(engine->index, &query->probe, query->next);
+    while (query->next < end && !query->full && query->turn < TURN_LINES) {
+        TG_TRY(log->ops->read(log, query->next, look_at, query, err));
+        if (!query->full)
+            query->next = index_skip(engine->index, &query->probe, query->next);
+    }
+    return TG_OK;
 }
 
 static void answer(const struct query *query, bool more)
@@ -92,8 +110,7 @@ static enum progress take_turn(struct query_engine *engine, struct query *query)
 {
     struct tg_error err = {0};
     struct log_writer *log = engine->log;
-    query->turn = 0;
-    enum tg_code code = log->ops->read(log, query->next, look_at, query, &err);
+    enum tg_code code = search(engine, query, &err);
     uint64_t now_ms = clock_now_ms();
     if (code != TG_OK) {
         query->done(query->arg, code, err.text, NULL);
@@ -155,7 +172,7 @@ static void *engine_main(void *arg)
 {
     struct query_engine *engine = arg;
     struct query *list = NULL;
-    uint64_t again_ms = UINT64_MAX;
+    uint64_t again_ms = 0;
     pthread_mutex_lock(&engine->lock);
     for (;;) {
         while (!engine->stopping && !engine->grown && engine->coming == NULL && clock_now_ms() < again_ms)
@@ -167,6 +184,8 @@ static void *engine_main(void *arg)
         take_coming(engine, &list);
         pthread_mutex_unlock(&engine->lock);
         again_ms = run_queries(engine, &list, &answered);
+        uint64_t index_ms = index_advance(engine->index, INDEX_BUNDLES) ? 0 : clock_now_ms() + INDEX_PAUSE_MS;
+        again_ms = index_ms < again_ms ? index_ms : again_ms;
         pthread_mutex_lock(&engine->lock);
         engine->waiting -= answered;
     }
@@ -188,6 +207,7 @@ static enum tg_code query_new(struct query **out, const Tg__QueryRequest *reques
         query_free(query);
         return code;
     }
+    filter_probe(&query->filter, request, &query->probe);
     uint64_t now_ms = clock_now_ms();
     uint64_t budget = budget_ms > 2 * ANSWER_RESERVE_MS ? budget_ms - ANSWER_RESERVE_MS : budget_ms / 2;
     query->next = request->from_sequence;
@@ -234,11 +254,17 @@ void query_wake(struct query_engine *engine)
     pthread_mutex_unlock(&engine->lock);
 }
 
-enum tg_code query_engine_open(struct query_engine **out, struct log_writer *log, struct tg_error *err)
+enum tg_code query_engine_open(struct query_engine **out, const char *directory, struct log_writer *log,
+                               struct tg_error *err)
 {
     struct query_engine *engine = calloc(1, sizeof *engine);
     TG_ENSURE(engine != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for queries");
     engine->log = log;
+    engine->index = index_open(directory, log);
+    if (engine->index == NULL) {
+        free(engine);
+        return tg_fail(err, TG_RESOURCE_EXHAUSTED, "no memory for the index");
+    }
     pthread_mutex_init(&engine->lock, NULL);
     monotonic_cond_init(&engine->wake);
     *out = engine;
@@ -271,6 +297,7 @@ void query_engine_close(struct query_engine *engine)
     if (engine == NULL)
         return;
     query_engine_stop(engine);
+    index_close(engine->index);
     pthread_cond_destroy(&engine->wake);
     pthread_mutex_destroy(&engine->lock);
     free(engine);

@@ -1,5 +1,6 @@
 /* Reading the log for operators, on a thread of its own: pages, filters, and following. A long search is
- * answered in part, with the place to go on from; whoever follows waits here without occupying a thread. */
+ * answered in part, with the place to go on from; whoever follows waits here without occupying a thread. The
+ * same thread keeps the index (index.h). */
 #ifndef TG_AUDIT_QUERY_H
 #define TG_AUDIT_QUERY_H
 
@@ -21,8 +22,8 @@ struct query_engine;
 /* Exactly once, on the engine's thread or within query_submit; response is borrowed, NULL unless OK. */
 typedef void query_done(void *arg, enum tg_code status, const char *text, const Tg__QueryResponse *response);
 
-/* `log` is borrowed. */
-enum tg_code query_engine_open(struct query_engine **engine, struct log_writer *log,
+/* `log` is borrowed; `directory` is where the index lies. */
+enum tg_code query_engine_open(struct query_engine **engine, const char *directory, struct log_writer *log,
                                struct tg_error *err) TG_MUST_CHECK;
 enum tg_code query_engine_start(struct query_engine *engine, struct tg_error *err) TG_MUST_CHECK;
 /* Answers what waits with UNAVAILABLE and ends the thread; later queries get RESOURCE_EXHAUSTED. */

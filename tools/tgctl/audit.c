@@ -1,6 +1,7 @@
 /* tgctl audit: what happened, as the audit service keeps it. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/pb.h"
 #include "common/ticket.h"
@@ -126,6 +127,14 @@ static enum tg_code read_page(struct log_reader *reader, struct tg_error *err)
     return TG_OK;
 }
 
+/* What the service does not know it refuses, by name. */
+static const char *status_of(const char *outcome)
+{
+    if (outcome != NULL && strcasecmp(outcome, "success") == 0)
+        return "Success";
+    return outcome != NULL && strcasecmp(outcome, "failure") == 0 ? "Failure" : outcome;
+}
+
 static enum tg_code reader_open(const struct tgctl *ctl, const struct tgctl_arguments *arguments,
                                 struct log_reader *reader, struct tg_error *err)
 {
@@ -137,6 +146,8 @@ static enum tg_code reader_open(const struct tgctl *ctl, const struct tgctl_argu
     reader->request.trace_id = pb_string(arguments_option(arguments, "trace"));
     reader->request.event = pb_string(arguments_option(arguments, "event"));
     reader->request.ticket_hmac = pb_string(arguments_option(arguments, "ticket"));
+    reader->request.status = pb_string(status_of(arguments_option(arguments, "outcome")));
+    reader->request.address = pb_string(arguments_option(arguments, "address"));
     TG_TRY(arguments_time(arguments, "since", &reader->request.since_us, err));
     TG_TRY(arguments_time(arguments, "until", &reader->request.until_us, err));
     TG_TRY(arguments_number(arguments, "limit", UINT32_MAX, &limit, err));
@@ -221,12 +232,49 @@ static enum tgctl_exit audit_hash(struct tgctl *ctl, const struct tgctl_argument
     return table_print_one(ctl, columns, row);
 }
 
+static enum tgctl_exit print_whole(const struct tgctl *ctl, const char *text)
+{
+    json_t *line = json_loads(text, 0, NULL);
+    char *pretty = line != NULL && !ctl->json ? json_dumps(line, JSON_INDENT(2)) : NULL;
+
+    fprintf(ctl->out, "%s\n", pretty != NULL ? pretty : text);
+    free(pretty);
+    json_decref(line);
+    return EXIT_DONE;
+}
+
+static enum tgctl_exit audit_show(struct tgctl *ctl, const struct tgctl_arguments *arguments)
+{
+    Tg__QueryRequest request = TG__QUERY_REQUEST__INIT;
+    ProtobufCMessage *answer;
+    struct tg_error err;
+    enum tgctl_exit end = EXIT_NO;
+
+    request.limit = 1;
+    if (sequence_read(arguments->positional[0], &request.from_sequence, &err) != TG_OK) {
+        (void)tgctl_failed(&err);
+        return EXIT_USAGE;
+    }
+    if (tgctl_call(ctl, SERVICE_AUDIT, &tg__audit__descriptor, "Query", &request.base, &answer, &err) !=
+        TG_OK)
+        return tgctl_failed(&err);
+    const Tg__QueryResponse *page = (const Tg__QueryResponse *)answer;
+    if (page->n_lines == 1)
+        end = print_whole(ctl, page->lines[0]);
+    else
+        fprintf(stderr, "tgctl: there is no event %s\n", arguments->positional[0]);
+    rpc_free_response(answer);
+    return end;
+}
+
 static const struct tgctl_option log_options[] = {
     {"user", "USER", "only events of this user"},
     {"session", "SESSION", "only events of this session"},
     {"trace", "TRACE", "only events of one connection, from its first byte to its end"},
     {"event", "EVENT", "only this event, or all that start so when it ends in a full stop: login."},
     {"ticket", "HMAC", "only events about this ticket, as tgctl audit hash names it"},
+    {"outcome", "OUTCOME", "only success, or only failure"},
+    {"address", "ADDRESS", "only events of clients at this IP address"},
     {"since", "TIME", "2026-11-22T20:14:11Z, 2026-11-22, or how long ago: 90s, 15m, 2h, 7d"},
     {"until", "TIME", "the same"},
     {"limit", "N", "stop after so many"},
@@ -236,6 +284,7 @@ static const struct tgctl_option log_options[] = {
 const struct tgctl_command audit_commands[] = {
     {"audit", "list", {NULL}, log_options, "events, oldest first", audit_list},
     {"audit", "follow", {NULL}, log_options, "events as they happen, until interrupted", audit_follow},
+    {"audit", "show", {"SEQUENCE"}, NULL, "one event, whole", audit_show},
     {"audit",
      "hash",
      {"TICKET"},

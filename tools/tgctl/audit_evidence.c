@@ -1,6 +1,5 @@
 /* tgctl audit: the log as evidence. What these print can be checked without us: tg-audit-verify, or any
  * program that knows c2sp.org/tlog-tiles. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,12 +109,8 @@ static enum tgctl_exit audit_receipt(struct tgctl *ctl, const struct tgctl_argum
     Tg__AuditReceiptRequest request = TG__AUDIT_RECEIPT_REQUEST__INIT;
     ProtobufCMessage *answer = NULL;
     struct tg_error err;
-    char *end = NULL;
-    errno = 0;
-    request.sequence = strtoull(arguments->positional[0], &end, 10);
-    if (errno != 0 || arguments->positional[0][0] < '0' || arguments->positional[0][0] > '9' ||
-        *end != '\0') {
-        fprintf(stderr, "tgctl: \"%s\" is not the sequence of an event\n", arguments->positional[0]);
+    if (sequence_read(arguments->positional[0], &request.sequence, &err) != TG_OK) {
+        (void)tgctl_failed(&err);
         return EXIT_USAGE;
     }
     if (tgctl_call(ctl, SERVICE_AUDIT, &tg__audit__descriptor, "Receipt", &request.base, &answer, &err) !=

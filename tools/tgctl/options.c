@@ -110,6 +110,17 @@ enum tg_code arguments_number(const struct tgctl_arguments *arguments, const cha
     return TG_OK;
 }
 
+enum tg_code sequence_read(const char *text, uint64_t *out, struct tg_error *err)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    TG_ENSURE(isdigit((unsigned char)text[0]) && *end == '\0' && errno == 0, err, TG_INVALID_ARGUMENT,
+              "\"%s\" is not the sequence of an event", text);
+    return TG_OK;
+}
+
 /* "15m": 900 seconds. False: not of that form. */
 static bool read_span(const char *text, uint64_t *seconds)
 {

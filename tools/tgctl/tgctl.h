@@ -50,7 +50,7 @@ struct tgctl {
 
 #define TGCTL_CONFIG_DEFAULT "/etc/ticketgate/tgctl.yaml"
 
-enum { TGCTL_OPTIONS_MAX = 10, TGCTL_ARGUMENTS_MAX = 2 };
+enum { TGCTL_OPTIONS_MAX = 12, TGCTL_ARGUMENTS_MAX = 2 };
 
 struct tgctl_option {
     const char *name;  /* "owner" for --owner */
@@ -107,6 +107,8 @@ enum tg_code arguments_time(const struct tgctl_arguments *arguments, const char 
 /* The same for times to come: "7d" is in seven days. Unix seconds. */
 enum tg_code arguments_deadline(const struct tgctl_arguments *arguments, const char *name, uint64_t *out_s,
                                 struct tg_error *err) TG_MUST_CHECK;
+/* The sequence of an event, as a command takes it. INVALID_ARGUMENT. */
+enum tg_code sequence_read(const char *text, uint64_t *out, struct tg_error *err) TG_MUST_CHECK;
 void tgctl_help(FILE *out);
 void tgctl_command_help(const struct tgctl_command *command, FILE *out);
 

@@ -59,7 +59,7 @@ static int open_engine(void **state)
         return -1;
     key = secret_new(RECORD_KEY_LEN);
     log_open_now = open_log(*state);
-    return query_engine_open(&engine, log_open_now, NULL) == TG_OK &&
+    return query_engine_open(&engine, *state, log_open_now, NULL) == TG_OK &&
                    query_engine_start(engine, NULL) == TG_OK
                ? 0
                : -1;
