@@ -17,7 +17,7 @@
 enum http_limits {
     HTTP_BODY_MAX = 64 * 1024, /* unless the options say otherwise */
     HTTP_PATH_MAX = 512,
-    HTTP_SEGMENTS_MAX = 4,
+    HTTP_SEGMENTS_MAX = 5,
     HTTP_PEER_MAX = 255,
     HTTP_CONNECTIONS_MAX = 128,
     HTTP_CONNECTIONS_PER_ADDRESS_MAX = 32,

@@ -53,6 +53,7 @@ const struct config_row audit_config_rows[] = {
      .min = 100,
      .max = 60000,
      .help = "Callers are refused when one write to the disk takes longer."},
+    READING_ROWS("reading.", struct audit_config, reading),
     {0},
 };
 #undef FIELD
@@ -82,7 +83,10 @@ static enum tg_code open_parts(struct audit *audit, const struct audit_config *c
     };
     TG_TRY(committer_open(&audit->committer, &options, err));
     TG_TRY(query_engine_open(&audit->queries, config->directory, audit->log, err));
-    return verifier_open(&audit->verifier, audit->log, err);
+    TG_TRY(verifier_open(&audit->verifier, audit->log, err));
+    return config->reading.listen != NULL
+               ? reading_open(&audit->reading, &config->reading, audit->log, audit->queries, err)
+               : TG_OK;
 }
 
 enum tg_code audit_open(const void *config, void **state, struct tg_error *err)
@@ -130,6 +134,8 @@ enum tg_code audit_start(void *state, struct tg_error *err)
     TG_TRY(verifier_start(audit->verifier, err));
     TG_TRY(audit->log->ops->start(audit->log, err));
     TG_TRY(committer_start(audit->committer, err));
+    if (audit->reading != NULL)
+        TG_TRY(reading_start(audit->reading, err));
     audit->started = true;
     audit_own_event(audit, "audit.started", "version " TG_VERSION);
     return TG_OK;
@@ -147,6 +153,7 @@ void audit_drain(void *state, unsigned timeout_ms)
 {
     struct audit *audit = state;
     (void)timeout_ms;
+    reading_stop(audit->reading);
     query_engine_stop(audit->queries);
     verifier_stop(audit->verifier);
 }
@@ -156,6 +163,7 @@ void audit_close(void *state)
     struct audit *audit = state;
     if (audit == NULL)
         return;
+    reading_close(audit->reading);
     verifier_close(audit->verifier);
     if (audit->started) {
         audit_own_event(audit, "audit.stopped", "");

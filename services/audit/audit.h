@@ -12,6 +12,7 @@
 #include "services/audit/committer.h"
 #include "services/audit/log_writer.h"
 #include "services/audit/query.h"
+#include "services/audit/reading.h"
 #include "services/audit/verifier.h"
 
 struct audit_config {
@@ -22,6 +23,7 @@ struct audit_config {
     struct config_list signing_keys; /* paths */
     int64_t queue_events;
     int64_t disk_timeout; /* ms */
+    struct reading_config reading;
 };
 extern const struct config_row audit_config_rows[];
 
@@ -31,6 +33,7 @@ struct audit {
     struct committer *committer;
     struct query_engine *queries;
     struct verifier *verifier;
+    struct reading *reading; /* NULL: off */
     bool started;
 };
 
