@@ -8,9 +8,9 @@
 #include "common/trace.h"
 #include "tools/tgctl/tgctl.h"
 
-const struct tgctl_command *const tgctl_commands[] = {health_commands, keystore_commands, key_commands,
-                                                      source_commands, kek_commands,      gateway_commands,
-                                                      audit_commands,  evidence_commands, NULL};
+const struct tgctl_command *const tgctl_commands[] = {
+    health_commands,  keystore_commands, key_commands,      source_commands, kek_commands,
+    gateway_commands, audit_commands,    evidence_commands, export_commands, NULL};
 
 const struct tgctl_command *tgctl_find(int count, char **words, int *used)
 {

@@ -50,7 +50,7 @@ struct tgctl {
 
 #define TGCTL_CONFIG_DEFAULT "/etc/ticketgate/tgctl.yaml"
 
-enum { TGCTL_OPTIONS_MAX = 12, TGCTL_ARGUMENTS_MAX = 2 };
+enum { TGCTL_OPTIONS_MAX = 16, TGCTL_ARGUMENTS_MAX = 2 };
 
 struct tgctl_option {
     const char *name;  /* "owner" for --owner */
@@ -85,6 +85,7 @@ extern const struct tgctl_command kek_commands[];
 extern const struct tgctl_command gateway_commands[];
 extern const struct tgctl_command audit_commands[];
 extern const struct tgctl_command evidence_commands[];
+extern const struct tgctl_command export_commands[];
 extern const struct tgctl_command *const tgctl_commands[]; /* of those; ended by NULL */
 
 /* ---- options.c ---- */
