@@ -42,7 +42,7 @@ const struct config_row kek_rows[] = {
     {.key = NULL},
 };
 
-static const struct kek_place *const places[] = {&kek_in_file, &kek_in_credential, &kek_in_token};
+static const struct kek_place *const places[] = {&kek_in_file, &kek_in_credential, &kek_in_token, NULL};
 
 struct slot {
     uint32_t id;
@@ -67,7 +67,7 @@ static enum tg_code find_place(const struct kek_config *config, const struct kek
                                struct tg_error *err)
 {
     *found = NULL;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    for (size_t i = 0; places[i] != NULL; i++) {
         if (setting(config, places[i]) == NULL)
             continue;
         TG_ENSURE(*found == NULL, err, TG_INVALID_ARGUMENT, "KEK %lld: has two places: give one of %s and %s",

@@ -75,7 +75,7 @@ static enum tg_code open_again(struct token_kek *kek, struct tg_error *err)
     return code;
 }
 
-static enum tg_code hmac(struct token_kek *kek, const uint8_t *info, size_t len, struct secret **out,
+static enum tg_code hmac(struct token_kek *kek, const char *info, size_t len, struct secret **out,
                          struct tg_error *err)
 {
     if (kek->token == NULL)
@@ -94,15 +94,13 @@ static enum tg_code derive(void *key, const char *label, struct secret **out, st
 {
     struct token_kek *kek = key;
     struct tg_error why;
-    uint8_t info[LABEL_MAX + 1];
-    size_t len = strlen(label);
-    TG_INVARIANT(len <= LABEL_MAX);
-    memcpy(info, label, len);
-    info[len] = 1;
+    char info[LABEL_MAX + 2];
+    int len = snprintf(info, sizeof info, "%s\x01", label);
+    TG_INVARIANT((size_t)len < sizeof info);
     pthread_mutex_lock(&kek->lock);
-    enum tg_code code = hmac(kek, info, len + 1, out, &why);
+    enum tg_code code = hmac(kek, info, (size_t)len, out, &why);
     if (code != TG_OK && code != TG_RESOURCE_EXHAUSTED && !kek->refused)
-        code = hmac(kek, info, len + 1, out, &why);
+        code = hmac(kek, info, (size_t)len, out, &why);
     pthread_mutex_unlock(&kek->lock);
     if (code == TG_OK)
         return TG_OK;
