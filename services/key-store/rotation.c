@@ -251,12 +251,11 @@ static void set_problem(struct rotation *r, const char *problem)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* Until there is something to do, or later. False: the end. */
-static bool wait_for_work(struct rotation *r, bool idle, bool failed)
+/* Until then, or something new is asked for. False: the end. */
+static bool wait_until(struct rotation *r, uint64_t at_ms)
 {
-    uint64_t at_ms = failed ? clock_now_ms() + ROTATION_RETRY_MS : UINT64_MAX;
     pthread_mutex_lock(&r->lock);
-    while (!r->stopping && !r->wanted && (idle || failed) && monotonic_wait(&r->changed, &r->lock, at_ms))
+    while (!r->stopping && !r->wanted && monotonic_wait(&r->changed, &r->lock, at_ms))
         ;
     r->wanted = false;
     bool stopping = r->stopping;
@@ -264,15 +263,19 @@ static bool wait_for_work(struct rotation *r, bool idle, bool failed)
     return !stopping;
 }
 
+/* It rests for as long as each piece took: half of the writer's time at most is its own. */
 static void *run(void *arg)
 {
     struct rotation *r = arg;
-    bool idle = false;
-    bool failed = false;
-    while (wait_for_work(r, idle, failed)) {
+    uint64_t next_ms = 0;
+    while (wait_until(r, next_ms)) {
         struct tg_error err = {0};
-        failed = step(r, &idle, &err) != TG_OK;
+        bool idle = false;
+        uint64_t began_ms = clock_now_ms();
+        bool failed = step(r, &idle, &err) != TG_OK;
+        uint64_t now_ms = clock_now_ms();
         set_problem(r, failed ? err.text : "");
+        next_ms = idle ? UINT64_MAX : failed ? now_ms + ROTATION_RETRY_MS : now_ms + (now_ms - began_ms);
     }
     return NULL;
 }

@@ -11,7 +11,7 @@
 #include "keyring.h"
 #include "writer.h"
 
-enum rotation_limits { ROTATION_PIECE = 128, ROTATION_RETRY_MS = 1000, ROTATION_PROBLEM_MAX = 256 };
+enum rotation_limits { ROTATION_PIECE = 64, ROTATION_RETRY_MS = 1000, ROTATION_PROBLEM_MAX = 256 };
 
 struct rotation;
 
