@@ -84,6 +84,10 @@ static enum tg_code apply(struct etsi_job *job, struct store *store, struct tg_e
     TG_TRY(store->ops->sae_key_count(store, job->master, job->slave, &waiting, err));
     TG_ENSURE(waiting + job->keys.count <= ETSI_KEYS_PER_PAIR, err, TG_RESOURCE_EXHAUSTED,
               "the slave SAE has %u keys to fetch before there is room for more", (unsigned)waiting);
+    for (size_t i = 0; i < job->keys.count; i++) {
+        const struct at_rest_name name = {AT_REST_SAE_KEY, job->sealed[i].key_id, TICKET_KEY_ID_LEN};
+        TG_TRY(at_rest_renew(job->ks->keyring, &name, &job->sealed[i].key, err));
+    }
     return store->ops->sae_key_add(store, job->sealed, job->keys.count, err);
 }
 

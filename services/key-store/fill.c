@@ -92,6 +92,15 @@ static enum tg_code check_new(const struct fill *fill, struct store *store, stru
     return TG_OK;
 }
 
+static enum tg_code renew_keys(struct fill *fill, struct tg_error *err)
+{
+    for (size_t i = 0; i < fill->request->count; i++) {
+        const struct at_rest_name name = {AT_REST_QUANTUM_KEY, fill->sealed[i].key_id, TICKET_KEY_ID_LEN};
+        TG_TRY(at_rest_renew(fill->task.ks->keyring, &name, &fill->sealed[i].key, err));
+    }
+    return TG_OK;
+}
+
 static enum tg_code fill_apply(struct task *task, struct store *store, struct tg_error *err)
 {
     struct fill *fill = (struct fill *)task;
@@ -109,6 +118,7 @@ static enum tg_code fill_apply(struct task *task, struct store *store, struct tg
     if (code != TG_NOT_FOUND)
         return code;
     TG_TRY(check_new(fill, store, err));
+    TG_TRY(renew_keys(fill, err));
     code = store->ops->fill_add(store, &fill->row, fill->sealed, request->count, err);
     TG_ENSURE(code != TG_ALREADY_EXISTS, err, TG_FAILED_PRECONDITION,
               "this request has made its keys before and they are not given out twice: fill again");

@@ -65,6 +65,8 @@ static enum tg_code qkud_is_ours(const struct change *change, struct store *stor
 static enum tg_code qkud_add_apply(struct task *task, struct store *store, struct tg_error *err)
 {
     struct change *change = (struct change *)task;
+    const struct at_rest_name name = {AT_REST_QKUD_KEY, change->qkud.id, strlen(change->qkud.id)};
+    TG_TRY(at_rest_renew(task->ks->keyring, &name, &change->qkud.key, err));
     enum tg_code code = store->ops->qkud_add(store, &change->qkud, err);
     if (code == TG_ALREADY_EXISTS)
         code = qkud_is_ours(change, store, err);

@@ -105,3 +105,12 @@ enum tg_code at_rest_rewrap(const struct keyring *ring, const struct at_rest_nam
     memcpy(out->sealed, in->sealed, sizeof out->sealed);
     return wrap(ring, name, data_key, out, err);
 }
+
+enum tg_code at_rest_renew(const struct keyring *ring, const struct at_rest_name *name, struct at_rest *key,
+                           struct tg_error *err)
+{
+    if (key->kek == keyring_newest(ring))
+        return TG_OK;
+    const struct at_rest before = *key;
+    return at_rest_rewrap(ring, name, &before, key, err);
+}

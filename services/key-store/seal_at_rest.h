@@ -54,5 +54,9 @@ enum tg_code at_rest_open(const struct keyring *ring, const struct at_rest_name 
 enum tg_code at_rest_rewrap(const struct keyring *ring, const struct at_rest_name *name,
                             const struct at_rest *in, struct at_rest *out,
                             struct tg_error *err) TG_MUST_CHECK;
+/* In the transaction that stores what was sealed a moment ago: the same, if a newer KEK has come in between.
+ * So that a rotation which found nothing more to do has missed nothing. */
+enum tg_code at_rest_renew(const struct keyring *ring, const struct at_rest_name *name, struct at_rest *key,
+                           struct tg_error *err) TG_MUST_CHECK;
 
 #endif

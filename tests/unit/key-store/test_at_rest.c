@@ -153,6 +153,31 @@ static void a_row_that_was_altered_is_not_rewrapped(void **state)
     scratch_close(&s);
 }
 
+/* A newer KEK that comes between sealing and storing. */
+static void what_waits_to_be_stored_is_renewed_when_a_kek_has_come(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct keyring *ring = open_ring(&s);
+    struct kek_config second = {.id = 2, .file = s.ticket_key};
+    struct keyring *fresh = NULL;
+    struct at_rest sealed;
+    struct secret *out = NULL;
+    must(at_rest_seal(ring, &name_a, key, &sealed, NULL), &(struct tg_error){0});
+    const struct at_rest before = sealed;
+    must(at_rest_renew(ring, &name_a, &sealed, NULL), &(struct tg_error){0});
+    assert_memory_equal(&sealed, &before, sizeof sealed);
+    must(keyring_open(&(struct config_list){&second, 1}, &fresh, NULL), &(struct tg_error){0});
+    must(keyring_merge(ring, fresh, NULL), &(struct tg_error){0});
+    must(at_rest_renew(ring, &name_a, &sealed, NULL), &(struct tg_error){0});
+    assert_int_equal(sealed.kek, 2);
+    must(at_rest_open(ring, &name_a, &sealed, &out, NULL), &(struct tg_error){0});
+    assert_memory_equal(secret_view(out), key, sizeof key);
+    secret_free(out);
+    keyring_close(ring);
+    scratch_close(&s);
+}
+
 static void what_was_sealed_opens_and_no_two_are_alike(void **state)
 {
     (void)state;
@@ -184,6 +209,7 @@ int main(void)
         cmocka_unit_test(a_kek_that_is_not_in_the_ring_is_named),
         cmocka_unit_test(a_rewrapped_key_opens_under_the_newest_alone),
         cmocka_unit_test(a_row_that_was_altered_is_not_rewrapped),
+        cmocka_unit_test(what_waits_to_be_stored_is_renewed_when_a_kek_has_come),
         cmocka_unit_test(what_was_sealed_opens_and_no_two_are_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
