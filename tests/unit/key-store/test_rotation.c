@@ -262,18 +262,98 @@ static void it_goes_on_after_a_restart(void **state)
     rpc_free_response(&filled->base);
 }
 
-#define ROTATION_TEST(f) cmocka_unit_test_setup_teardown(f, open_rotation, rig_close)
+/* ---- several key stores on one database ---- */
+
+/* Beside `a`, with its audit service and RADIUS bridge, on its database; KEK 1 alone. */
+static void open_beside(struct rig *b, const struct rig *a)
+{
+    static const char *const peers[] = {"audit", "bridge"};
+    *b = (struct rig){.backend = a->backend, .scratch = a->scratch};
+    memcpy(b->qkud_key, a->qkud_key, sizeof b->qkud_key);
+    snprintf(b->scratch.dir, sizeof b->scratch.dir, "%.40s/b", a->scratch.dir);
+    assert_int_equal(mkdir(b->scratch.dir, 0700), 0);
+    for (size_t i = 0; i < 2; i++) {
+        char from[128];
+        char to[128];
+        snprintf(from, sizeof from, "../%s", peers[i]);
+        snprintf(to, sizeof to, "%s/%s", b->scratch.dir, peers[i]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    key_store_up(b);
+    b->resolver = rig_client(b, "resolver");
+    b->charger = rig_client(b, "charger");
+    b->admin = rig_client(b, "operator");
+    EVENTUALLY(rpc_client_ready(b->admin) && rpc_client_ready(b->resolver));
+}
+
+static void close_beside(struct rig *b)
+{
+    rpc_client_close(b->resolver);
+    rpc_client_close(b->charger);
+    rpc_client_close(b->admin);
+    key_store_down(b);
+    scratch_close(&b->scratch);
+}
+
+static void a_key_store_without_the_new_kek_says_so_and_takes_it_up(void **state)
+{
+    struct rig *r = *state;
+    struct rig b;
+    Tg__FillResponse *filled = fill_s1(r, 200);
+    open_beside(&b, r);
+    reload(r, second);
+    rotate(r, 201);
+    EVENTUALLY(is_over(r));
+    Tg__SpendRequest spend = spend_request(filled->entries[0]);
+    struct tg_error err;
+    ProtobufCMessage *response = NULL;
+    assert_int_equal(call_id(b.resolver, "Spend", &spend.base, NULL, 2000, &response, &err), TG_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "KEK 2, which this key store does not have"));
+    reload(&b, second);
+    spend_ok(&b, filled->entries[0]); /* nothing was lost by it */
+    spend_ok(r, filled->entries[1]);
+    assert_int_equal(see(&b).keys[2], 199);
+    close_beside(&b);
+    rpc_free_response(&filled->base);
+}
+
+static void two_key_stores_rotate_together(void **state)
+{
+    struct rig *r = *state;
+    struct rig b;
+    Tg__FillResponse *filled = fill_s1(r, 600);
+    open_beside(&b, r);
+    reload(r, second);
+    reload(&b, second);
+    rotate(r, 601);
+    Tg__KekRotateRequest request = TG__KEK_ROTATE_REQUEST__INIT;
+    done(b.admin, "KekRotate", &request.base);
+    EVENTUALLY(is_over(r) && is_over(&b));
+    assert_int_equal(see(r).keys[1], 0);
+    assert_int_equal(see(&b).keys[2], 601);
+    for (size_t i = 0; i < 600; i += 60)
+        spend_ok(i % 120 == 0 ? r : &b, filled->entries[i]);
+    close_beside(&b);
+    rpc_free_response(&filled->base);
+}
+
+#define ROTATION_TEST(f, on)                                                                                 \
+    {                                                                                                        \
+        cmocka_unit_test_setup_teardown(f, open_rotation, rig_close), on                                     \
+    }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ROTATION_TEST(without_a_newer_kek_there_is_nothing_to_rotate),
-        ROTATION_TEST(a_bad_kek_is_not_taken_up_and_the_others_stay),
-        ROTATION_TEST(what_lay_under_the_old_kek_lies_under_the_new_one),
-        ROTATION_TEST(spends_and_a_rotation_do_not_disturb_each_other),
-        ROTATION_TEST(a_rotation_is_over_only_when_auditors_know),
-        ROTATION_TEST(a_key_that_does_not_open_is_named_and_the_others_go_on),
-        ROTATION_TEST(it_goes_on_after_a_restart),
+    static const struct backend_test tests[] = {
+        ROTATION_TEST(without_a_newer_kek_there_is_nothing_to_rotate, ON_FILE),
+        ROTATION_TEST(a_bad_kek_is_not_taken_up_and_the_others_stay, ON_DISK),
+        ROTATION_TEST(what_lay_under_the_old_kek_lies_under_the_new_one, ON_DISK),
+        ROTATION_TEST(spends_and_a_rotation_do_not_disturb_each_other, ON_DISK),
+        ROTATION_TEST(a_rotation_is_over_only_when_auditors_know, ON_DISK),
+        ROTATION_TEST(a_key_that_does_not_open_is_named_and_the_others_go_on, ON_FILE),
+        ROTATION_TEST(it_goes_on_after_a_restart, ON_DISK),
+        ROTATION_TEST(a_key_store_without_the_new_kek_says_so_and_takes_it_up, 1 << ON_POSTGRES),
+        ROTATION_TEST(two_key_stores_rotate_together, 1 << ON_POSTGRES),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return backends_run(tests, sizeof tests / sizeof *tests);
 }

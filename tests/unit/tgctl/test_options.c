@@ -73,6 +73,18 @@ static void test_options_anywhere(void **state)
     assert_true(arguments.help);
 }
 
+static void test_options_without_a_value(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("kek", "rotate", "--wait", "now"), TG_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "unexpected argument: now"));
+    assert_int_equal(PARSE("kek", "rotate", "--wait=1"), TG_INVALID_ARGUMENT);
+    assert_int_equal(PARSE("kek", "rotate", "--wait"), TG_OK);
+    assert_non_null(arguments_option(&arguments, "wait"));
+    assert_int_equal(PARSE("kek", "rotate"), TG_OK);
+    assert_null(arguments_option(&arguments, "wait"));
+}
+
 static void test_numbers(void **state)
 {
     static const char *const bad[] = {"0", "-1", "+1", " 1", "1x", "", "4294967296", "99999999999999999999"};
@@ -124,6 +136,7 @@ int main(void)
         cmocka_unit_test(test_missing_and_surplus_arguments),
         cmocka_unit_test(test_options_of_other_commands),
         cmocka_unit_test(test_options_anywhere),
+        cmocka_unit_test(test_options_without_a_value),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_times),
     };
