@@ -67,6 +67,11 @@ static enum tg_code apply(struct etsi_job *job, struct store *store, struct tg_e
     return TG_OK;
 }
 
+static void count(struct etsi_job *job)
+{
+    atomic_fetch_add(&job->server->taken, job->keys.count);
+}
+
 static char *body(const struct etsi_job *job, size_t *len)
 {
     return etsi014_keys_encode(&job->keys, len);
@@ -86,7 +91,8 @@ static enum tg_code prepare(struct etsi_job *job, struct tg_error *err)
 
 void etsi_dec_keys(struct http_request *http)
 {
-    static const struct etsi_job_kind kind = {.event = "sae.keys_taken", .apply = apply, .body = body};
+    static const struct etsi_job_kind kind = {
+        .event = "sae.keys_taken", .apply = apply, .count = count, .body = body};
     struct tg_error err;
     struct etsi_job *job = etsi_job_new(http, &kind, false);
     if (job == NULL)

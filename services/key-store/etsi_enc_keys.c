@@ -91,6 +91,11 @@ static enum tg_code apply(struct etsi_job *job, struct store *store, struct tg_e
     return store->ops->sae_key_add(store, job->sealed, job->keys.count, err);
 }
 
+static void count(struct etsi_job *job)
+{
+    atomic_fetch_add(&job->server->made, job->keys.count);
+}
+
 static char *body(const struct etsi_job *job, size_t *len)
 {
     return etsi014_keys_encode(&job->keys, len);
@@ -98,7 +103,8 @@ static char *body(const struct etsi_job *job, size_t *len)
 
 void etsi_enc_keys(struct http_request *http)
 {
-    static const struct etsi_job_kind kind = {.event = "sae.keys_made", .apply = apply, .body = body};
+    static const struct etsi_job_kind kind = {
+        .event = "sae.keys_made", .apply = apply, .count = count, .body = body};
     struct etsi014_request request;
     struct tg_error err;
     struct etsi_job *job = etsi_job_new(http, &kind, true);

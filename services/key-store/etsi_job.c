@@ -54,7 +54,9 @@ static unsigned status_of(enum tg_code code, const char **text)
 
 static void reply_error(struct http_request *request, enum tg_code code, const char *text)
 {
+    struct etsi_server *server = http_request_context(request);
     size_t len = 0;
+    atomic_fetch_add(&server->refused, 1);
     unsigned status = status_of(code, &text);
     if (text == NULL) {
         http_reply(request, status, "application/json", "", 0, NULL, NULL);
@@ -193,6 +195,8 @@ void etsi_job_refuse(struct etsi_job *job, enum tg_code code, const char *text)
 static void answer(struct etsi_job *job)
 {
     size_t len = 0;
+    if (job->kind->count != NULL)
+        job->kind->count(job);
     char *body = job->kind->body(job, &len);
     reply(job->request, 200, body, len);
     job_free(job);

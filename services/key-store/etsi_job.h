@@ -3,6 +3,8 @@
 #ifndef TG_KEY_STORE_ETSI_JOB_H
 #define TG_KEY_STORE_ETSI_JOB_H
 
+#include <stdatomic.h>
+
 #include "common/etsi014/message.h"
 #include "etsi_server.h"
 #include "key-store.h"
@@ -11,6 +13,7 @@ struct etsi_server {
     struct key_store *ks;
     const struct etsi_config *config;
     struct http_server *http;
+    atomic_uint_fast64_t made, taken, refused; /* struct etsi_counts */
 };
 
 struct etsi_job;
@@ -19,6 +22,7 @@ struct etsi_job_kind {
     const char *event; /* audited before the answer; NULL: a read */
     /* On the writer's thread, within the transaction. */
     enum tg_code (*apply)(struct etsi_job *job, struct store *store, struct tg_error *err);
+    void (*count)(struct etsi_job *job);                    /* just before the answer; may be NULL */
     char *(*body)(const struct etsi_job *job, size_t *len); /* of the answer; for etsi014_body_free */
 };
 

@@ -34,7 +34,8 @@ enum tg_code etsi_server_open(struct etsi_server **out, struct key_store *ks,
     TG_TRY(check(config, err));
     struct etsi_server *server = calloc(1, sizeof *server);
     TG_ENSURE(server != NULL, err, TG_RESOURCE_EXHAUSTED, "out of memory for the ETSI 014 server");
-    *server = (struct etsi_server){.ks = ks, .config = config};
+    server->ks = ks;
+    server->config = config;
     const struct http_options options = {
         .address = config->listen, .tls = &config->tls, .routes = routes, .context = server};
     enum tg_code code = http_server_open(&server->http, &options, err);
@@ -55,6 +56,13 @@ enum tg_code etsi_server_reload(struct etsi_server *server, const struct etsi_co
 {
     TG_TRY(check(config, err));
     return http_server_reload(server->http, &config->tls, err);
+}
+
+void etsi_server_counts(const struct etsi_server *server, struct etsi_counts *out)
+{
+    *out = (struct etsi_counts){.made = atomic_load(&server->made),
+                                .taken = atomic_load(&server->taken),
+                                .refused = atomic_load(&server->refused)};
 }
 
 uint16_t etsi_server_port(const struct etsi_server *server)

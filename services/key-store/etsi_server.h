@@ -67,6 +67,11 @@ enum tg_code etsi_server_start(struct etsi_server *server, struct tg_error *err)
 /* Certificate, key and CA of `config` for connections from now on; the rest needs a new start. */
 enum tg_code etsi_server_reload(struct etsi_server *server, const struct etsi_config *config,
                                 struct tg_error *err) TG_MUST_CHECK;
+struct etsi_counts {      /* since the start */
+    uint64_t made, taken; /* keys */
+    uint64_t refused;     /* requests */
+};
+void etsi_server_counts(const struct etsi_server *server, struct etsi_counts *out); /* any thread */
 uint16_t etsi_server_port(const struct etsi_server *server);
 /* Takes no more requests; answers what it can. NULL is fine, here and below. */
 void etsi_server_stop(struct etsi_server *server);

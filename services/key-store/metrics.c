@@ -28,6 +28,20 @@ static void write_source(const struct key_store *ks, struct metrics *out)
     }
 }
 
+static void write_sae(const struct key_store *ks, struct metrics *out)
+{
+    struct etsi_counts counts;
+    if (ks->etsi == NULL)
+        return;
+    etsi_server_counts(ks->etsi, &counts);
+    metrics_one(out, METRIC_COUNTER, "ticketgate_sae_keys_made_total", "Keys that master SAEs drew.",
+                counts.made);
+    metrics_one(out, METRIC_COUNTER, "ticketgate_sae_keys_taken_total", "Keys that slave SAEs fetched.",
+                counts.taken);
+    metrics_one(out, METRIC_COUNTER, "ticketgate_sae_refused_total",
+                "Requests of SAEs not answered with 200.", counts.refused);
+}
+
 void key_store_metrics(void *state, struct metrics *out)
 {
     const struct key_store *ks = state;
@@ -36,5 +50,6 @@ void key_store_metrics(void *state, struct metrics *out)
     metrics_one(out, METRIC_COUNTER, "ticketgate_keys_spent_total", "Keys spent, each once.",
                 atomic_load(&ks->keys_spent));
     write_source(ks, out);
+    write_sae(ks, out);
     audit_client_metrics(ks->audit, out);
 }

@@ -250,6 +250,84 @@ static void keys_wait_for_the_slave_sealed_and_durable(void **state)
     assert_non_null(strstr(ask(e, &e->b, "$U/sae-a/dec_keys?key_ID=%s", ids[0]), keys[0]));
 }
 
+/* ---- many at once, and for long ---- */
+
+enum { RACERS = 6 };
+
+struct racer {
+    struct etsi_rig *e;
+    const uint8_t (*id)[TICKET_KEY_ID_LEN];
+    enum tg_code code;
+};
+
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+    struct etsi014_client *b = client_of(racer->e, &racer->e->b);
+    struct etsi014_keys keys = {0};
+    struct tg_error err;
+    racer->code = etsi014_dec_keys(b, "sae-a", racer->id, 1, 256, clock_now_ms() + FAR_MS, &keys, &err);
+    etsi014_keys_fini(&keys);
+    etsi014_client_close(b);
+    return NULL;
+}
+
+static void of_many_one_gets_the_key(void **state)
+{
+    struct etsi_rig *e = *state;
+    for (int round = 0; round < 5; round++) {
+        char id[1][37], key[1][48];
+        uint8_t bytes[1][TICKET_KEY_ID_LEN];
+        struct racer racers[RACERS];
+        pthread_t threads[RACERS];
+        unsigned winners = 0;
+        draw_keys(e, &e->a, "sae-b", 1, 256, id, key);
+        assert_true(etsi014_id_decode(id[0], bytes[0]));
+        for (int i = 0; i < RACERS; i++) {
+            racers[i] = (struct racer){e, (const uint8_t(*)[TICKET_KEY_ID_LEN])bytes, TG_UNKNOWN};
+            assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+        }
+        for (int i = 0; i < RACERS; i++) {
+            pthread_join(threads[i], NULL);
+            winners += racers[i].code == TG_OK;
+            assert_true(racers[i].code == TG_OK || racers[i].code == TG_NOT_FOUND);
+        }
+        assert_int_equal(winners, 1);
+    }
+}
+
+static void certificates_are_renewed_without_a_restart(void **state)
+{
+    struct etsi_rig *e = *state;
+    struct tg_error err;
+    struct etsi_config bad = e->config, fresh = e->config;
+    char missing[] = "/nonexistent";
+    bad.tls.certificate = missing;
+    assert_int_equal(etsi_server_reload(e->r->ks->etsi, &bad, &err), TG_NOT_FOUND);
+    assert_non_null(strstr(ask(e, &e->a, "$U/sae-b/status"), "\n200 "));
+    struct identity renewed = authority_issue(&e->other, "kme");
+    fresh.tls.certificate = renewed.certificate;
+    fresh.tls.key = renewed.key;
+    must(etsi_server_reload(e->r->ks->etsi, &fresh, &err), &err);
+    assert_string_equal(ask(e, &e->a, "$U/sae-b/status"), "\n000 ");
+    assert_non_null(strstr(ask(e, &e->a, "--cacert %s $U/sae-b/status", e->other.ca), "\n200 "));
+}
+
+static void what_happens_is_counted(void **state)
+{
+    struct etsi_rig *e = *state;
+    struct etsi_counts counts;
+    char ids[3][37], keys[3][48];
+    draw_keys(e, &e->a, "sae-b", 3, 256, ids, keys);
+    ask(e, &e->b, "$U/sae-a/dec_keys?key_ID=%s", ids[0]);
+    ask(e, &e->b, "$U/sae-a/dec_keys?key_ID=%s", ids[0]);
+    ask(e, &e->unnamed, "$U/sae-a/status");
+    etsi_server_counts(e->r->ks->etsi, &counts);
+    assert_int_equal(counts.made, 3);
+    assert_int_equal(counts.taken, 1);
+    assert_int_equal(counts.refused, 2);
+}
+
 /* ---- our own client ---- */
 
 static void our_client_and_our_server_agree(void **state)
@@ -345,6 +423,9 @@ int main(void)
         ETSI_TEST(master_and_slave_get_the_same_keys_once),
         ETSI_TEST(short_keys_are_as_long_as_asked),
         ETSI_TEST(keys_wait_for_the_slave_sealed_and_durable),
+        ETSI_TEST(of_many_one_gets_the_key),
+        ETSI_TEST(certificates_are_renewed_without_a_restart),
+        ETSI_TEST(what_happens_is_counted),
         ETSI_TEST(our_client_and_our_server_agree),
         ETSI_TEST(every_error_reaches_our_client),
         ETSI_TEST(an_incomplete_configuration_is_refused),
