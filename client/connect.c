@@ -6,6 +6,7 @@
 #include "client/commands.h"
 #include "client/connect_options.h"
 #include "client/connect_say.h"
+#include "client/shield_watch.h"
 #include "client/terminal.h"
 
 struct connection {
@@ -14,6 +15,7 @@ struct connection {
     struct login_tls *tls;
     struct secret *password;
     struct shield *shield;
+    struct shield_watch watch; /* during the session */
     size_t keys_left;
 };
 
@@ -103,12 +105,20 @@ static enum client_exit log_in(struct connection *c, struct login_session *sessi
     enum client_exit how = login_run(&request, session, err);
     if (how == EXIT_OK)
         how = count_keys(c, err);
-    /* Neither is needed again, and another login may want the shield. */
+    /* Neither is needed again, and another login may want the shield: it is only watched. */
     secret_free(c->password);
     c->password = NULL;
-    shield_close(c->shield);
+    if (how == EXIT_OK && !options->stay_when_pulled)
+        shield_watch_start(&c->watch, &options->shield, c->shield);
+    else
+        shield_close(c->shield);
     c->shield = NULL;
     return how;
+}
+
+static bool is_pulled(void *arg)
+{
+    return shield_watch_pulled(&((struct connection *)arg)->watch);
 }
 
 static enum client_exit work(struct connection *c, struct login_session *session, struct tg_error *err)
@@ -118,7 +128,9 @@ static enum client_exit work(struct connection *c, struct login_session *session
                                             .forward_count = c->options.forward_count,
                                             .stdio_target =
                                                 c->options.has_stdio_target ? &c->options.stdio_target : NULL,
-                                            .keep_alive_ms = c->options.keep_alive_ms};
+                                            .keep_alive_ms = c->options.keep_alive_ms,
+                                            .shield_pulled = is_pulled,
+                                            .shield_arg = c};
     say_connected(&c->say, &c->options, session, c->keys_left);
     return session_run(session, &options, err);
 }
@@ -140,6 +152,7 @@ static void connection_fini(struct connection *c)
 {
     secret_free(c->password);
     shield_close(c->shield);
+    shield_watch_stop(&c->watch);
     login_tls_close(c->tls);
 }
 

@@ -1,5 +1,7 @@
 #include "client/connect_options.h"
 
+#include <string.h>
+
 #include "client/arguments.h"
 #include "client/low_water.h"
 #include "common/names.h"
@@ -66,6 +68,15 @@ static enum tg_code take_low_water(void *out, const char *value, struct tg_error
     return low_water_parse(value, &((struct connect_options *)out)->low_water, err);
 }
 
+static enum tg_code take_when_pulled(void *out, const char *value, struct tg_error *err)
+{
+    bool stay = strcmp(value, "stay") == 0;
+    TG_ENSURE(stay || strcmp(value, "end") == 0, err, TG_INVALID_ARGUMENT,
+              "\"%.40s\" is neither end nor stay", value);
+    ((struct connect_options *)out)->stay_when_pulled = stay;
+    return TG_OK;
+}
+
 static enum tg_code take_keep_alive(void *out, const char *value, struct tg_error *err)
 {
     uint32_t seconds = 0;
@@ -91,6 +102,7 @@ static const struct argument_row rows[] = {
     {"qkud", 0, "ID", 0, take_qkud},
     {"plain-login", 0, NULL, PLACE(plain_login), NULL},
     {"low-water", 0, "N", 0, take_low_water},
+    {"when-shield-pulled", 0, "end|stay", 0, take_when_pulled},
     {"keep-alive", 0, "SECONDS", 0, take_keep_alive},
     {"quiet", 'q', NULL, PLACE(quiet), NULL},
     {"json", 0, NULL, PLACE(json), NULL},

@@ -15,6 +15,7 @@ struct connect_options { /* texts are borrowed from argv */
     const struct suite *suites[LOGIN_SUITES_MAX];
     size_t suite_count;
     bool plain_login;
+    bool stay_when_pulled; /* the session outlives the shield */
     struct forward_spec forwards[SESSION_FORWARDS_MAX];
     size_t forward_count;
     bool has_stdio_target;

@@ -38,6 +38,8 @@ const struct exit_row exit_table[] = {
      "log in again"},
     {EXIT_TARGET, "target", "with -W: the target was refused or cannot be reached", NULL},
     {EXIT_PIN_LOCKED, "pin-locked", "the token's PIN is locked after too many wrong ones", NULL},
+    {EXIT_SHIELD_PULLED, "shield-pulled", "the shield was pulled, and that ended the session",
+     "insert it and log in again; --when-shield-pulled stay goes on without it"},
     {EXIT_OK, NULL, NULL, NULL},
 };
 

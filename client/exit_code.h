@@ -28,7 +28,8 @@ enum client_exit {
     EXIT_ENDED_BY_OPERATOR = 85,
     EXIT_CONNECTION_LOST = 86,
     EXIT_TARGET = 87,
-    EXIT_PIN_LOCKED = 88
+    EXIT_PIN_LOCKED = 88,
+    EXIT_SHIELD_PULLED = 89
 };
 
 struct exit_row {

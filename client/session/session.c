@@ -7,7 +7,7 @@
 #include "client/session/state.h"
 #include "common/pb.h"
 
-enum { FAREWELL_MS = 2000, SILENT_TURNS_MAX = 2 };
+enum { FAREWELL_MS = 2000, SILENT_TURNS_MAX = 2, WATCH_MS = 1000 };
 
 static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
 _Static_assert(sizeof ending_signals / sizeof *ending_signals ==
@@ -37,6 +37,7 @@ void session_end(struct session *session, enum client_exit how, enum tg_code cod
     tunnels_cut_all(session);
     listeners_close(session);
     uv_timer_stop(&session->keep_alive);
+    uv_timer_stop(&session->watch);
     if (session->link.dead) {
         uv_stop(&session->loop);
         return;
@@ -95,11 +96,21 @@ static void on_keep_alive(uv_timer_t *timer)
         link_send(&session->link, FRAME_PING, 0, &ping.base);
 }
 
+static void on_watch(uv_timer_t *timer)
+{
+    struct session *session = timer->data;
+    if (session->options->shield_pulled(session->options->shield_arg))
+        session_end(session, EXIT_SHIELD_PULLED, TG_CANCELLED, "the shield was pulled");
+}
+
 static void handles_open(struct session *session)
 {
     uv_timer_init(&session->loop, &session->keep_alive);
     uv_timer_init(&session->loop, &session->farewell);
-    session->keep_alive.data = session;
+    uv_timer_init(&session->loop, &session->watch);
+    session->keep_alive.data = session->watch.data = session;
+    if (session->options->shield_pulled != NULL)
+        uv_timer_start(&session->watch, on_watch, WATCH_MS, WATCH_MS);
     uv_timer_start(&session->keep_alive, on_keep_alive, session->options->keep_alive_ms,
                    session->options->keep_alive_ms);
     for (size_t i = 0; i < sizeof ending_signals / sizeof *ending_signals; i++) {
@@ -113,6 +124,7 @@ static void handles_close(struct session *session)
 {
     uv_close((uv_handle_t *)&session->keep_alive, NULL);
     uv_close((uv_handle_t *)&session->farewell, NULL);
+    uv_close((uv_handle_t *)&session->watch, NULL);
     for (size_t i = 0; i < sizeof ending_signals / sizeof *ending_signals; i++)
         uv_close((uv_handle_t *)&session->signals[i], NULL);
 }

@@ -4,6 +4,7 @@
 #ifndef TG_CLIENT_SESSION_SESSION_H
 #define TG_CLIENT_SESSION_SESSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,8 @@ struct session_options { /* borrowed while session_run runs */
     size_t forward_count;
     const struct host_port *stdio_target; /* -W: stdin and stdout are one stream; NULL: none */
     uint32_t keep_alive_ms;               /* how often a silent gateway is asked whether it is there */
+    bool (*shield_pulled)(void *arg); /* asked every second on the loop; true ends the session. NULL: never */
+    void *shield_arg;
 };
 
 /* Runs the session to its end: BYE from either side, SIGINT, SIGTERM or SIGHUP (a clean end, EXIT_OK), or,

@@ -66,7 +66,7 @@ struct session {
         size_t len;
     } gather;
 
-    uv_timer_t keep_alive, farewell;
+    uv_timer_t keep_alive, farewell, watch;
     uv_signal_t signals[3];
     unsigned silent_turns;
     bool ending;

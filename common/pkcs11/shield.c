@@ -147,6 +147,11 @@ static enum tg_code take(struct shield *shield, uint64_t now_s, struct shield_ke
     return code;
 }
 
+static enum tg_code check(struct shield *shield, struct tg_error *err)
+{
+    return token_check(((struct token_shield *)shield)->token, err);
+}
+
 static bool can(const struct shield *shield, const struct suite *suite)
 {
     (void)shield;
@@ -175,6 +180,7 @@ enum tg_code shield_token_open(const struct token_where *where, const struct sec
     static const struct shield_ops ops = {.status = status,
                                           .take = take,
                                           .can = can,
+                                          .check = check,
                                           .add = token_shield_add,
                                           .has = token_shield_has,
                                           .remove = token_shield_remove,

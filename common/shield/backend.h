@@ -14,6 +14,7 @@ struct shield_ops {
                          struct tg_error *err);
     enum tg_code (*add)(struct shield *shield, const struct shield_entry *entries, size_t count,
                         struct tg_error *err);
+    enum tg_code (*check)(struct shield *shield, struct tg_error *err);
     bool (*can)(const struct shield *shield, const struct suite *suite); /* NULL: any */
     enum tg_code (*has)(struct shield *shield, const uint8_t key_id[TICKET_KEY_ID_LEN], bool *there,
                         struct tg_error *err);

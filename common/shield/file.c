@@ -36,6 +36,12 @@ static enum tg_code save(struct keychain *chain, const struct slots *next, struc
     return shield_file_open_fd(f->path, &f->fd, err);
 }
 
+static enum tg_code check(struct shield *shield, struct tg_error *err)
+{
+    const struct file_shield *f = (const struct file_shield *)shield;
+    return shield_file_same(f->path, f->fd, err);
+}
+
 /* "PATH.pending" */
 static enum tg_code note_path(const struct file_shield *f, char out[PATH_MAX], struct tg_error *err)
 {
@@ -94,6 +100,7 @@ static struct file_shield *new_shield(void)
                                           .add = keychain_add,
                                           .has = keychain_has,
                                           .remove = keychain_remove,
+                                          .check = check,
                                           .put_note = put_note,
                                           .get_note = get_note,
                                           .close = close_file};

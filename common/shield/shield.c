@@ -25,6 +25,11 @@ enum tg_code shield_add(struct shield *shield, const struct shield_entry *entrie
     return shield->ops->add(shield, entries, count, err);
 }
 
+enum tg_code shield_check(struct shield *shield, struct tg_error *err)
+{
+    return shield->ops->check(shield, err);
+}
+
 bool shield_can(const struct shield *shield, const struct suite *suite)
 {
     return shield->ops->can == NULL || shield->ops->can(shield, suite);

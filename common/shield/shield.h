@@ -52,6 +52,8 @@ void shield_close(struct shield *shield); /* NULL is fine */
 
 enum tg_code shield_get_status(struct shield *shield, uint64_t now_s, struct shield_status *out,
                                struct tg_error *err) TG_MUST_CHECK;
+/* UNAVAILABLE: it was pulled. */
+enum tg_code shield_check(struct shield *shield, struct tg_error *err) TG_MUST_CHECK;
 /* Whether its keys can do H of this suite: tokens have HMAC-SHA-256 only. */
 bool shield_can(const struct shield *shield, const struct suite *suite);
 /* Takes the ticket that expires next; of several, the one with the smallest key id or that was added first

@@ -174,6 +174,61 @@ static void each_failure_has_its_exit_code(void **state)
     assert_logged_in(bank, &in);
 }
 
+/* A session in the background, with a forward that is open. */
+static void start_session(const struct place *place, struct process *client, int port, const char *when)
+{
+    const char *argv[PROCESS_ARGUMENTS_MAX] = {NULL};
+    char forward[64];
+    size_t count = login_arguments(bank, "alice", place->id, argv);
+    snprintf(forward, sizeof forward, "%d:127.0.0.1:%d", port, bank->web_port);
+    const char *const more[] = {"--shield", place->name, "--pin-file", pin_of(place), "--when-shield-pulled",
+                                when,       "-L",        forward};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
+        argv[count++] = more[i];
+    run_start(bank, client, NULL, argv);
+    process_await_port(client, port, LOGIN_TIMEOUT_MS);
+}
+
+static void assert_ends_as_pulled(struct process *client)
+{
+    RESULT ended = run_end(bank, client, LOGIN_TIMEOUT_MS);
+    if (ended.code != EXIT_SHIELD_PULLED || strstr(ended.err, "the shield was pulled") == NULL)
+        fail_msg("%d: %s", ended.code, ended.err);
+}
+
+static void a_session_ends_when_its_shield_is_pulled(void **state)
+{
+    (void)state;
+    struct place place = new_place("file-2", false);
+    struct process client = {0}, stays = {0};
+    char away[256];
+    snprintf(away, sizeof away, "%s-away", place.name);
+    must_charge(&place, "3");
+    start_session(&place, &stays, bank->local_ports[1], "stay");
+    start_session(&place, &client, bank->local_ports[0], "end");
+    assert_int_equal(ready_on(&place), 1); /* a session does not hold the lock */
+    assert_int_equal(rename(place.name, away), 0);
+    assert_ends_as_pulled(&client);
+    RESULT sessions = TGCTL(bank, "session", "list"); /* long enough for the other to look, if it did */
+    assert_int_equal(sessions.code, 0);
+    process_await_port(&stays, bank->local_ports[1], LOGIN_TIMEOUT_MS);
+    assert_int_equal(process_stop(&stays, LOGIN_TIMEOUT_MS), EXIT_OK);
+}
+
+static void a_session_ends_when_its_token_is_pulled(void **state)
+{
+    (void)state;
+    if (!tokens)
+        skip();
+    struct place place = new_place("token-4", true);
+    struct process client = {0};
+    must_charge(&place, "1");
+    softhsm_fault("C_GetSlotInfo", 3, "pulled"); /* the first finds it, the others watch it */
+    start_session(&place, &client, bank->local_ports[0], "end");
+    softhsm_fault(NULL, 0, NULL);
+    assert_ends_as_pulled(&client);
+}
+
 static void assert_settles(const struct place *place, const char *call, unsigned n)
 {
     must_charge(place, "1");
@@ -239,6 +294,8 @@ int main(void)
         cmocka_unit_test(a_charger_killed_at_any_call_to_the_disk),
         cmocka_unit_test(a_token_opens_the_gate_once_a_key),
         cmocka_unit_test(each_failure_has_its_exit_code),
+        cmocka_unit_test(a_session_ends_when_its_shield_is_pulled),
+        cmocka_unit_test(a_session_ends_when_its_token_is_pulled),
         cmocka_unit_test(a_charger_killed_at_any_write_to_a_token),
     };
     tokens = softhsm_installed(); /* without: those tests are shown as skipped */

@@ -139,6 +139,7 @@ static void wrong_arguments_are_named(void **state)
         {{"connect", GOOD, "--keep-alive", "0", NULL}, "--keep-alive: \"0\" is not a number from 1"},
         {{"connect", GOOD, "--low-water", "99999999999", NULL}, "--low-water"},
         {{"connect", GOOD, "--pkcs11-module", "m.so", NULL}, "--pkcs11-module is for tokens"},
+        {{"connect", GOOD, "--when-shield-pulled", "lock", NULL}, "neither end nor stay"},
         {{"connect", GOOD, "--user", "", NULL}, "--user: the name is empty"},
         {{"connect", GOOD, "--ca", "", NULL}, "--ca: the FILE is empty"},
         {{"connect", GOOD, "--qkud", "no good", NULL}, "--qkud"},
