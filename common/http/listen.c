@@ -41,11 +41,14 @@ static bool start_listening(int fd, const struct sockaddr_storage *address, sock
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {0};
     socklen_t len = sizeof address;
-    TG_INVARIANT(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-    return ntohs(address.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((const struct sockaddr_in *)&address)->sin_port);
+    TG_INVARIANT(getsockname(fd, &address.any, &len) == 0);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 enum tg_code http_listen(const char *text, int *out, uint16_t *port, bool *ipv6, struct tg_error *err)

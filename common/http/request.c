@@ -79,8 +79,9 @@ static enum MHD_Result take_body(struct http_request *request, const char *bytes
         return MHD_NO;
     if (request->body == NULL) {
         uint64_t announced = announced_length(request->connection);
-        request->body_room = (announced > 0 ? (size_t)announced : max) + 1;
-        request->body = calloc(1, request->body_room);
+        size_t room = announced > 0 && announced < max ? (size_t)announced : max;
+        request->body_room = room + 1;
+        request->body = calloc(request->body_room, 1);
         if (request->body == NULL)
             return MHD_NO;
     }

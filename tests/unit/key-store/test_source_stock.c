@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "services/key-store/source_stock.h"
 
@@ -82,12 +83,24 @@ static void set(struct script *s, size_t allowed, enum tg_code failure)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Under the lock, which it gives up before it fails the test. */
+static void await_change(struct script *s)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    at.tv_sec += 60;
+    if (pthread_cond_timedwait(&s->changed, &s->lock, &at) == 0)
+        return;
+    pthread_mutex_unlock(&s->lock);
+    fail_msg("what was waited for did not come");
+}
+
 /* Until all that was allowed is in the stock, and the next is being waited for. */
 static void await_fetched(struct script *s)
 {
     pthread_mutex_lock(&s->lock);
     while (s->allowed > 0 || !s->waiting)
-        pthread_cond_wait(&s->changed, &s->lock);
+        await_change(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -95,7 +108,7 @@ static void await_failures(struct script *s, unsigned count)
 {
     pthread_mutex_lock(&s->lock);
     while (s->failures < count)
-        pthread_cond_wait(&s->changed, &s->lock);
+        await_change(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -103,10 +116,12 @@ static void await_event(struct script *s, size_t number, enum source_event event
 {
     pthread_mutex_lock(&s->lock);
     while (s->event_count < number)
-        pthread_cond_wait(&s->changed, &s->lock);
-    assert_int_equal(s->event_count, number);
-    assert_int_equal(s->events[number - 1], event);
+        await_change(s);
+    size_t count = s->event_count;
+    enum source_event last = s->events[number - 1];
     pthread_mutex_unlock(&s->lock);
+    assert_int_equal(count, number);
+    assert_int_equal(last, event);
 }
 
 static int setup(void **state)
