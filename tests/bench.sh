@@ -6,7 +6,8 @@
 #   sh tests/bench.sh spend      durable spends with 64 callers: spends_per_s p50_ms p99_ms; with 1 and 8: ..._1, ..._8
 #   sh tests/bench.sh start      the key store after kill -9 with BENCH_KEYS (1000000) keys: ready_ms
 #
-# BENCH_SECONDS (10) and BENCH_CLIENTS (16) change the load. TG_INSTALL=no leaves the machine's packages alone.
+# BENCH_SECONDS (10) and BENCH_CLIENTS (16) change the load; BENCH_DATABASE=postgres measures the key store on a PostgreSQL of
+# this machine. TG_INSTALL=no leaves the machine's packages alone.
 set -eu
 umask 077
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ cd "$(dirname "$0")/.."
 case ${1-} in
 login | forward | spend | start) what=$1 ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac
@@ -39,6 +40,7 @@ finish() {
     code=$?
     trap - EXIT
     [ -z "${part_pids-}" ] || stop_parts
+    [ -z "${postgres-}" ] || rm -rf "$postgres"
     if [ "$code" -eq 0 ]; then
         rm -rf "$dir" "$shields"
     else
@@ -62,6 +64,13 @@ fi
 . "$dir/instance.env"
 # shellcheck source=deploy/lib-instance.sh
 . deploy/lib-instance.sh
+# BENCH_DATABASE=postgres: the key store on a throw-away PostgreSQL instead of SQLite.
+if [ "${BENCH_DATABASE-}" = postgres ]; then
+    postgres=$(mktemp -d /tmp/tg-bench-pg.XXXXXX)
+    sh tests/postgres.sh init "$postgres"
+    start_part postgres 'ready to accept connections' sh tests/postgres.sh run "$postgres"
+    sed -i "s|^database:.*|postgres: {conninfo: \"host=$postgres user=ticketgate dbname=postgres\"}|" "$dir/config/key-store.yaml"
+fi
 start_services
 
 bench_login() {

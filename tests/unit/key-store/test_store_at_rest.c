@@ -146,7 +146,7 @@ static void a_rewrapped_key_is_what_is_found(void **state)
     for (size_t i = 0; i < ALL; i++) {
         const struct store_at_rest *row = &found.rows[i];
         assert_int_equal(rewrap(r, row, &after), TG_OK);
-        struct at_rest now = {0};
+        struct at_rest now;
         if (row->kind == AT_REST_QUANTUM_KEY) {
             now = find_key(r->store, row->id).key;
         } else if (row->kind == AT_REST_QKUD_KEY) {
