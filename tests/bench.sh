@@ -111,7 +111,7 @@ bench_forward() {
     echo "${line# }"
 }
 
-bench_spend() {
+spend_with() { # NAME: the figures of the key store as it runs now; the last line, without a line feed, in $dir/run/NAME
     pids=
     for part in key-store audit; do
         pids="$pids,$part=$(cat "$dir/run/$part.pid")"
@@ -119,28 +119,36 @@ bench_spend() {
     tgctl shield add bench --owner alice >/dev/null
     "$bin/tg-spend" --resolver "ipc://$dir/run/key-store-resolver.sock" --charger "ipc://$dir/run/key-store-charger.sock" \
         --qkud "$TG_QKUD_ID" --shield bench --user alice --password-file "$dir/secrets/alice.password" \
-        --scratch "$dir/data/key-store" --pids "${pids#,}" --seconds "$seconds"
+        --scratch "$dir/data/key-store" --pids "${pids#,}" --seconds "$seconds" >"$dir/run/spend.out"
+    sed '$d' "$dir/run/spend.out"
+    tail -n 1 "$dir/run/spend.out" | tr -d '\n' >"$dir/run/$1"
 }
 
-# From the start of the program to its "ready", by the clock of its log; the log replays what was killed.
-bench_start() {
-    stop_one key-store
-    echo "making ${BENCH_KEYS:-1000000} keys"
-    "$bin/tg-keys" "$dir/data/key-store/keys.db" "${BENCH_KEYS:-1000000}" || [ $? -eq 137 ] # kill -9
-    du -h "$dir/data/key-store/"keys.db*
-    began=$(date +%s%N)
+use_postgres() { # the same key store, its rows on a PostgreSQL of this machine with everything synced
+    chmod 711 "$dir"
+    sh tests/postgres.sh init "$dir/pg"
+    start_part postgres 'database system is ready' sh tests/postgres.sh run "$dir/pg"
+    kill "$(cat "$dir/run/key-store.pid")"
+    wait "$(cat "$dir/run/key-store.pid")" || true
+    sed -i "s|^database:.*|postgres: {conninfo: \"host=$dir/pg dbname=postgres user=ticketgate\"}|" "$dir/config/key-store.yaml"
     start_service key-store
-    ready=$(date -d "$(sed -n 's/^{"time":"\([^"]*\)".*"event":"service.ready".*/\1/p' "$dir/log/key-store.log")" +%s%N)
-    wait_for 'the check of all keys' 6000 grep -qF '"event":"database.checked"' "$dir/log/key-store.log"
-    checked=$(date +%s%N)
-    echo "checked all keys in the background within $(((checked - began) / 1000000)) ms"
-    echo "keys=${BENCH_KEYS:-1000000} ready_ms=$(((ready - began) / 1000000))"
+    tgctl qkud add "$TG_QKUD_ID" --out "$dir/secrets/qkud-postgres.key" >/dev/null
 }
 
-stop_one() { # NAME
-    stopped=$(cat "$dir/run/$1.pid")
-    kill "$stopped"
-    wait "$stopped" || true
+bench_spend() {
+    echo 'SQLite'
+    spend_with sqlite
+    if sh tests/postgres.sh check "$dir"; then
+        use_postgres
+        echo
+        echo 'PostgreSQL, on the same disk'
+        spend_with postgres
+        echo
+        sed 's/^\(spends_per_s=[0-9]*\) \(p50_ms=[0-9.]*\) \(p99_ms=[0-9.]*\).*/ postgres_\1 postgres_\2 postgres_\3/' \
+            "$dir/run/postgres" >>"$dir/run/sqlite"
+    fi
+    cat "$dir/run/sqlite"
+    echo
 }
 
 "bench_$what"
