@@ -70,7 +70,6 @@ void audit_wake_keeper(struct audit_client *audit, uint64_t at_ms)
  * reached, else that time ran out. Under the lock. */
 static void why_late(const struct audit_client *audit, const struct audit_event *event, struct tg_error *why)
 {
-    (void)tg_fail(why, TG_DEADLINE_EXCEEDED, "audit: the event was not durable in time");
     for (unsigned i = audit->count; i-- > 0;) {
         const struct audit_replica *replica = &audit->replicas[i];
         if (event->acked & replica->bit)
@@ -79,6 +78,8 @@ static void why_late(const struct audit_client *audit, const struct audit_event 
             *why = replica->last;
         else if (!rpc_client_ready(replica->rpc))
             (void)tg_fail(why, TG_UNAVAILABLE, "%s: no connection to the audit service", replica->name);
+        else
+            (void)tg_fail(why, TG_DEADLINE_EXCEEDED, "%s: the event was not durable in time", replica->name);
     }
     struct tg_error cause = *why;
     if (audit->count > 1)
@@ -105,7 +106,7 @@ static void expire(struct audit_client *audit)
     struct audit_event *event;
     bool any = false;
     while ((event = take_expired(audit, clock_now_ms())) != NULL) {
-        struct tg_error why;
+        struct tg_error why = {.code = TG_DEADLINE_EXCEEDED};
         why_late(audit, event, &why);
         pthread_mutex_unlock(&audit->lock);
         tell(audit, event, why.code, why.text);

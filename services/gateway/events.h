@@ -6,9 +6,6 @@
 #include "proto/audit.pb-c.h"
 #include "services/gateway/connection.h"
 
-/* How long an event may take to become durable when somebody waits for it: logins are refused within 2 s. */
-enum { EVENT_BUDGET_MS = 1500 };
-
 /* An event with all that is known about the connection: trace, source, QKUD, and, as far as it has got,
  * ticket, shield, user, session, policy. Strings are borrowed from the connection. reason: NULL for success.
  */

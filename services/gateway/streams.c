@@ -222,7 +222,7 @@ static void record_and_dial(struct stream *s)
     Tg__Event event;
     char target[TARGET_LEN];
     describe(&event, s->connection, "stream.opened", NULL, s->host, s->port, target);
-    call_audit_stream(s->connection, s->number, &event, EVENT_BUDGET_MS, on_recorded);
+    call_audit_stream(s->connection, s->number, &event, AUDIT_BUDGET_MS, on_recorded);
     target_dial(s);
 }
 

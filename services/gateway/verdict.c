@@ -13,7 +13,7 @@
 #include "services/gateway/steps.h"
 #include "services/gateway/terms.h"
 
-enum { TARGETS_SHOWN = 64, MARGIN_MS = EVENT_BUDGET_MS + 500, TEXT_MAX = 253 };
+enum { TARGETS_SHOWN = 64, MARGIN_MS = AUDIT_BUDGET_MS + 500, TEXT_MAX = 253 };
 
 /* ---- WELCOME (step 13) ---- */
 
@@ -45,8 +45,8 @@ static enum tg_code on_audited(struct connection *c, enum tg_code status, const 
 {
     (void)response;
     c->handshake->accepted_reported = status == TG_OK;
-    TG_ENSURE(status == TG_OK, err, TG_UNAVAILABLE, "login.accepted is not in the audit log: %s: %s",
-              tg_code_name(status), text);
+    TG_ENSURE(status == TG_OK, err, TG_UNAVAILABLE,
+              "login.accepted was not in the audit log within %d ms: %s", AUDIT_BUDGET_MS, text);
     send_welcome(c);
     return session_start(c, err);
 }
@@ -92,7 +92,7 @@ static enum tg_code accept_login(struct connection *c, const Tg__LoginResponse *
     snprintf(h->banner, sizeof h->banner, "%s", verdict->reply_message);
     event_init(&event, c, "login.accepted", NULL);
     h->accepted_reported = true;
-    call_audit(c, &event, EVENT_BUDGET_MS, on_audited);
+    call_audit(c, &event, AUDIT_BUDGET_MS, on_audited);
     return TG_OK;
 }
 

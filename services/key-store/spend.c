@@ -161,7 +161,8 @@ static void spend_answer(struct task *task)
 static const struct task_kind kind = {
     .event = "key.spent",
     .refused = "key.refused",
-    .unaudited = TG_UNAVAILABLE, /* the same request again gets the same answer */
+    .unaudited =
+        TG_ABORTED, /* UNAVAILABLE would be tried again at once, and the user would wait for all of it */
     .apply = spend_apply,
     .committed = spend_committed,
     .describe = spend_describe,

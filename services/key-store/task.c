@@ -104,7 +104,8 @@ static void audited(void *arg, enum tg_code status, const char *text)
     }
     struct tg_error err;
     tg_fail(&err, task->kind->unaudited,
-            "done, but the answer is withheld: not in the audit log in time (%s)", text);
+            "done, but the answer is withheld: it was not in the audit log within %d ms: %s", AUDIT_BUDGET_MS,
+            text);
     report_later(task, task->kind->event, err.text);
     rpc_fail(task->call, err.code, "%s", err.text);
     task_free(task);
@@ -114,7 +115,8 @@ static void audited(void *arg, enum tg_code status, const char *text)
 static uint32_t audit_budget_ms(const struct rpc_call *call)
 {
     uint32_t remaining = rpc_call_remaining_ms(call);
-    return remaining >= 2 ? remaining - remaining / 8 : 1;
+    uint32_t budget = remaining >= 2 ? remaining - remaining / 8 : 1;
+    return budget < AUDIT_BUDGET_MS ? budget : AUDIT_BUDGET_MS;
 }
 
 static void applied(struct work *work, enum tg_code status, const char *text)

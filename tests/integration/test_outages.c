@@ -78,23 +78,37 @@ static void assert_recovers(void)
     }
 }
 
-static void down(enum part part)
+/* The reason is in the gateway's log; it names the time that the event was given, which is what bounds the
+ * user's wait. */
+static void assert_reason(const char *reason)
+{
+    const char *log = instance_path(bank, "log/gateway.log");
+
+    if (reason != NULL && !file_contains(log, reason)) {
+        bank->failed = true;
+        fail_msg("%s does not say: %s", log, reason);
+    }
+}
+
+static void down(enum part part, const char *reason)
 {
     size_t before = accepted_so_far();
 
     part_kill(bank, part);
     assert_nobody_gets_in();
+    assert_reason(reason);
     part_start(bank, part);
     assert_int_equal(accepted_so_far(), before);
     assert_recovers();
 }
 
-static void hung(enum part part)
+static void hung(enum part part, const char *reason)
 {
     size_t before = accepted_so_far();
 
     process_signal(&bank->parts[part], SIGSTOP);
     assert_nobody_gets_in();
+    assert_reason(reason);
     process_signal(&bank->parts[part], SIGCONT);
     if (part !=
         PART_AUDIT) /* which may write down later what it read before, though nobody waited for it any more */
@@ -102,24 +116,24 @@ static void hung(enum part part)
     assert_recovers();
 }
 
-#define OUTAGE(name, part)                                                                                   \
+#define OUTAGE(name, part, reason_down, reason_hung)                                                         \
     static void test_##name##_down(void **state)                                                             \
     {                                                                                                        \
         (void)state;                                                                                         \
-        down(part);                                                                                          \
+        down(part, reason_down);                                                                             \
     }                                                                                                        \
     static void test_##name##_hung(void **state)                                                             \
     {                                                                                                        \
         (void)state;                                                                                         \
-        hung(part);                                                                                          \
+        hung(part, reason_hung);                                                                             \
     }
 
-OUTAGE(audit, PART_AUDIT)
-OUTAGE(radius, PART_RADIUS)
-OUTAGE(bridge, PART_BRIDGE)
-OUTAGE(key_store, PART_KEY_STORE)
-OUTAGE(resolver, PART_RESOLVER)
-OUTAGE(gateway, PART_GATEWAY)
+OUTAGE(audit, PART_AUDIT, "the audit service cannot be reached", "within 1500 ms: audit: ")
+OUTAGE(radius, PART_RADIUS, NULL, NULL)
+OUTAGE(bridge, PART_BRIDGE, NULL, NULL)
+OUTAGE(key_store, PART_KEY_STORE, NULL, NULL)
+OUTAGE(resolver, PART_RESOLVER, NULL, NULL)
+OUTAGE(gateway, PART_GATEWAY, NULL, NULL)
 
 /* The gateway says which part is missing, to operators only. */
 static void test_health_names_what_is_missing(void **state)
@@ -154,6 +168,7 @@ static void test_audit_disk_full(void **state)
     (void)state;
     process_limit_files(&bank->parts[PART_AUDIT], log_size() + 100); /* not even one event */
     assert_nobody_gets_in();
+    assert_reason("within 1500 ms: audit: no room for the audit log");
     assert_nobody_gets_in();
     RESULT verified = TGCTL(bank, "audit", "verify");
     assert_int_equal(verified.code, 0);

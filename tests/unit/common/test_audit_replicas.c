@@ -79,7 +79,9 @@ static void one_acknowledgement_of_two_is_not_enough(void **state)
     report(audit, 1, 300, &r);
     await_results(&r, 1);
     assert_int_equal(r.status, TG_DEADLINE_EXCEEDED);
-    assert_non_null(strstr(r.text, "1 of the 2 audit services"));
+    assert_string_equal(r.text,
+                        "1 of the 2 audit services that must have the event: audit-2: the event was not "
+                        "durable in time");
     assert_int_equal(rigs[0].seen[1], 1);
 }
 
