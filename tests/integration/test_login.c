@@ -1,5 +1,4 @@
 /* The whole login, steps 1 to 14: client, gateway, key centre, RADIUS, intranet. */
-#include <dirent.h>
 #include <poll.h>
 #include <pty.h>
 #include <setjmp.h>
@@ -7,14 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "client/exit_code.h"
-#include "common/file.h"
-#include "common/shield/shield.h"
 #include "common/trace.h"
 #include "tests/integration/harness.h"
 
@@ -257,80 +253,6 @@ static void test_session_killed_by_operator(void **state)
     assert_string_equal(none.out, "");
 }
 
-/* ---- nothing secret in any log ---- */
-
-static void assert_nowhere(const char *dir, const char *secret)
-{
-    DIR *files = opendir(instance_path(bank, "%s", dir));
-    const struct dirent *entry;
-    size_t looked_at = 0;
-
-    assert_non_null(files);
-    while ((entry = readdir(files)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        looked_at++;
-        if (file_contains(instance_path(bank, "%s/%s", dir, entry->d_name), secret))
-            fail_msg("%s/%s holds a secret", dir, entry->d_name);
-    }
-    closedir(files);
-    assert_true(looked_at > 0);
-}
-
-static void assert_not_logged(const char *secret)
-{
-    assert_true(strlen(secret) >= 6);
-    assert_nowhere("log", secret);
-    assert_nowhere("data/audit", secret);
-}
-
-static char *first_line(const char *path)
-{
-    char *text = file_text(path);
-
-    text[strcspn(text, "\n")] = '\0';
-    return text;
-}
-
-static void test_no_secret_in_any_log(void **state)
-{
-    static const char *const files[] = {"alice.password", "alice.pin", "bob.password", "bob.pin"};
-    const char *copy = instance_path(bank, "shields/copy");
-    struct secret *pin = NULL;
-    struct shield *shield = NULL;
-    struct shield_key *key = NULL;
-    struct tg_error err;
-    char text[TICKET_TEXT_LEN + 1];
-    char hex[2 * TICKET_LEN + 1];
-
-    (void)state;
-    /* The ticket that the next login uses, from a copy. */
-    RESULT copied = RUN(bank, "/bin/cp", "-p", instance_path(bank, "shields/s-alice"), copy);
-    assert_int_equal(copied.code, 0);
-    assert_int_equal(file_read_line_secret(instance_path(bank, "secrets/alice.pin"), &pin, &err), TG_OK);
-    assert_int_equal(shield_file_open(copy, pin, &shield, &err), TG_OK);
-    assert_int_equal(shield_take(shield, (uint64_t)time(NULL), &key, &err), TG_OK);
-    ticket_to_text(shield_key_ticket(key), text);
-    hex_encode(shield_key_ticket(key), TICKET_LEN, hex);
-    shield_key_free(key);
-    shield_close(shield);
-    secret_free(pin);
-    RESULT result = LOGIN(bank, "alice", "s-alice");
-    assert_logged_in(bank, &result);
-
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        char *secret = first_line(instance_path(bank, "secrets/%s", files[i]));
-
-        assert_not_logged(secret);
-        free(secret);
-    }
-    assert_not_logged(text);
-    assert_not_logged(hex);
-    assert_not_logged(hex + 2 + 32 + 16 + 16); /* the ticket's MAC alone */
-    assert_nowhere("log", "tgt1.");
-    assert_nowhere("data/audit", "tgt1.");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,7 +271,6 @@ int main(void)
         cmocka_unit_test(test_challenge),
         cmocka_unit_test(test_audit_trail_of_a_login),
         cmocka_unit_test(test_session_killed_by_operator),
-        cmocka_unit_test(test_no_secret_in_any_log),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
