@@ -301,7 +301,7 @@ uint64_t audit_client_lost(const struct audit_client *audit)
 
 void audit_client_metrics(struct audit_client *audit, struct metrics *out)
 {
-    size_t owed[AUDIT_SERVICES_MAX];
+    size_t owed[AUDIT_SERVICES_MAX] = {0};
     pthread_mutex_lock(&audit->lock);
     size_t waiting = audit->waiting.count;
     for (unsigned i = 0; i < audit->count; i++)

@@ -14,8 +14,8 @@
 
 enum audit_client_limits {
     AUDIT_SERVICES_MAX = 8,
-    /* How long whoever lets somebody in, or gives a key out, waits until that is durable: with the audit log's
-     * disk full, hung or gone, logins are refused within 2 s. */
+    /* How long whoever lets somebody in, or gives a key out, waits until that is durable: with the audit
+     * log's disk full, hung or gone, logins are refused within 2 s. */
     AUDIT_BUDGET_MS = 1500
 };
 

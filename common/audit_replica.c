@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/log.h"
 #include "common/pb.h"
@@ -250,7 +251,8 @@ static void on_appended(void *arg, enum tg_code status, const char *text, const 
     (void)response;
     pthread_mutex_lock(&audit->lock);
     bool was_failing = replica->last.code != TG_OK;
-    (void)tg_fail(&replica->last, status, "%s", text);
+    if (status == TG_OK || !was_failing || strstr(text, RPC_RESTING) == NULL)
+        (void)tg_fail(&replica->last, status, "%s", text);
     judge(batch, status, &settled);
     for (unsigned i = 0; status != TG_OK && i < audit->count; i++)
         audit_replica_purge(&audit->replicas[i]);

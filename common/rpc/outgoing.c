@@ -18,7 +18,7 @@ enum {
     VERDICT_MIN_MS = 100 /* a caller in more of a hurry than this proves nothing about the server */
 };
 
-static const char PAUSED_TEXT[] = "it failed again and again and is given a moment's rest";
+static const char PAUSED_TEXT[] = RPC_RESTING;
 
 struct rpc_outgoing {
     struct rpc_client *client;

@@ -164,6 +164,10 @@ struct rpc_request {
  * Called exactly once, on a thread of nng's: it must not block, nor call rpc_client_close. */
 typedef void rpc_done(void *arg, enum tg_code status, const char *text, const ProtobufCMessage *response);
 
+/* The text, after the client's name, of a call that was not tried because a breaker is open: no news of what
+ * is wrong. */
+#define RPC_RESTING "it failed again and again and is given a moment's rest"
+
 /* Never fails to call `done`; it may call it before it returns. Any thread. */
 void rpc_start(struct rpc_client *client, const struct rpc_request *request, rpc_done *done, void *arg);
 

@@ -70,6 +70,20 @@ static void what_the_server_says_reaches_who_waits(void **state)
     assert_int_equal(r.status, TG_OK);
 }
 
+/* When a breaker keeps calls from being tried, the last thing that the server said is still the reason. */
+static void the_reason_outlives_the_breaker(void **state)
+{
+    struct rig *rig = *state;
+    struct result r = RESULT_INIT;
+    set_answer(rig, TG_UNAVAILABLE, false);
+    for (unsigned i = 0; i < 6; i++) {
+        report(audit, i, 400, &r);
+        await_results(&r, i + 1);
+        assert_int_equal(r.status, TG_UNAVAILABLE);
+        assert_string_equal(r.text, "audit: disk is full");
+    }
+}
+
 static void an_event_that_is_too_large_is_refused(void **state)
 {
     (void)state;
@@ -309,6 +323,7 @@ int main(void)
         TEST(a_server_that_is_down_means_an_error_for_who_waits),
         TEST(a_server_that_never_answers_means_deadline_exceeded),
         TEST(what_the_server_says_reaches_who_waits),
+        TEST(the_reason_outlives_the_breaker),
         TEST(an_event_that_is_too_large_is_refused),
         TEST(a_full_queue_refuses_and_loses_nothing_silently),
         TEST(what_is_never_taken_is_counted),
