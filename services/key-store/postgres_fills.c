@@ -100,13 +100,15 @@ enum tg_code postgres_fill_confirm(struct store *s, struct store_fill *fill, uin
 
 /* ---- upkeep ---- */
 
+/* Another key store's clock may be ahead of ours: only what is further ahead than a whole window was left
+ * there by a clock that was set back. */
 static enum tg_code forget_answers(struct postgres *p, const struct store_upkeep *upkeep, bool *more,
                                    struct tg_error *err)
 {
     struct pg_args args = {0};
     uint64_t forgotten = 0;
     pg_number(&args, upkeep->answers_before_s);
-    pg_number(&args, upkeep->now_s);
+    pg_number(&args, upkeep->now_s + (upkeep->now_s - upkeep->answers_before_s));
     pg_number(&args, AT_ONCE);
     TG_TRY(pg_change_now(p,
                          "DELETE FROM answers WHERE key IN (SELECT key FROM answers"

@@ -64,11 +64,12 @@ static enum tg_code apply_all(struct store *s, struct work *batch, struct tg_err
 }
 
 /* Lost to someone else's transaction, or with the connection: again, since every item knows its own traces.
- */
+ * Not for longer than callers wait. */
 static enum tg_code apply_until_known(struct store *s, struct work *batch, struct tg_error *err)
 {
-    enum tg_code code = TG_ABORTED;
-    for (int attempt = 0; attempt < WRITER_ATTEMPTS && code == TG_ABORTED; attempt++)
+    uint64_t end = clock_now_ms() + WRITER_PATIENCE_MS;
+    enum tg_code code = apply_all(s, batch, err);
+    for (int again = 1; again < WRITER_ATTEMPTS && code == TG_ABORTED && clock_now_ms() < end; again++)
         code = apply_all(s, batch, err);
     return code;
 }

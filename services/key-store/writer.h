@@ -12,7 +12,8 @@
 
 enum writer_limits {
     WRITER_BATCH_MAX = 256,
-    WRITER_ATTEMPTS = 4, /* at a transaction that is lost for a passing reason */
+    WRITER_ATTEMPTS = 4,        /* at a transaction that is lost for a passing reason, */
+    WRITER_PATIENCE_MS = 10000, /* the last of them begun by then */
     WRITER_TICK_MS = 1000
 };
 

@@ -372,6 +372,27 @@ static void upkeep_skips_what_another_has_in_hand(void **state)
     assert_int_equal(state_of(r->b, r->keys[0].key_id), KEY_EXPIRED);
 }
 
+/* The other one's clock is five seconds behind. */
+static void upkeep_leaves_answers_from_a_clock_that_is_ahead(void **state)
+{
+    struct rows *r = *state;
+    struct tg_error err;
+    bool more = false;
+    uint8_t out[STORE_ANSWER_MAX];
+    size_t len = 0;
+    begin(r->a);
+    must(spend_as(r->a, r->keys[0].key_id, "one", &err), &err);
+    commit(r->a);
+    begin(r->b);
+    const struct store_upkeep behind = {.now_s = 1495, .answers_before_s = 1435};
+    must(r->b->ops->upkeep(r->b, &behind, &more, &err), &err);
+    commit(r->b);
+    begin(r->a);
+    struct store_key key = find_key(r->a, r->keys[0].key_id);
+    must(r->a->ops->key_answer(r->a, &key, 1440, out, &len, &err), &err);
+    commit(r->a);
+}
+
 #define ROWS_TEST(f)                                                                                         \
     {                                                                                                        \
         cmocka_unit_test_setup_teardown(f, open_rows, close_rows), 1 << ON_POSTGRES                          \
@@ -395,6 +416,7 @@ int main(void)
         ROWS_TEST(the_other_ones_spend_is_seen_and_its_answer_given),
         ROWS_TEST(a_revoked_qkud_waits_for_spends_on_their_way),
         ROWS_TEST(upkeep_skips_what_another_has_in_hand),
+        ROWS_TEST(upkeep_leaves_answers_from_a_clock_that_is_ahead),
     };
     return backends_run(tests, sizeof tests / sizeof *tests);
 }
