@@ -18,7 +18,9 @@ const struct exit_row exit_table[] = {
     {EXIT_CANNOT_CREATE, "cannot-create", "the shield could not be created", NULL},
     {EXIT_IO, "io", "a disk or terminal failed", NULL},
     {EXIT_TRY_LATER, "try-later",
-     "the gateway cannot take the login now, another program has the shield open, or the shield was pulled",
+     "the gateway cannot take the login now, another program has the shield open, or the shield was pulled; "
+     "for "
+     "tg-charger also: the KME gives no keys",
      "try again in a while"},
     {EXIT_PROTOCOL, "protocol", "the other side broke the protocol", "report it to your operator"},
     {EXIT_REFUSED, "refused", "the login was refused",
