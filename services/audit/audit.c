@@ -10,7 +10,7 @@
 #include "services/audit/record.h"
 #include "services/audit/tlog.h"
 
-enum { RETRY_MS = 500 };
+enum { RETRY_MS = 500, WITNESS_INTERVAL_MS = 1000, WITNESS_TIMEOUT_MS = 5000, WITNESS_PATIENCE_MS = 60000 };
 
 #define FIELD(name) offsetof(struct audit_config, name)
 const struct config_row audit_config_rows[] = {
@@ -54,6 +54,21 @@ const struct config_row audit_config_rows[] = {
      .max = 60000,
      .help = "Callers are refused when one write to the disk takes longer."},
     READING_ROWS("reading.", struct audit_config, reading),
+    {.key = "witnesses",
+     .type = CONFIG_TABLES,
+     .offset = FIELD(witnesses),
+     .fallback = CONFIG_OPTIONAL,
+     .max = WITNESSES_MAX,
+     .item_rows = witness_rows,
+     .item_size = sizeof(struct witness_config),
+     .help = "Witnesses (c2sp.org/tlog-witness) that are asked to cosign each checkpoint"},
+    {.key = "witness_quorum",
+     .type = CONFIG_INT,
+     .offset = FIELD(witness_quorum),
+     .fallback = "1",
+     .min = 1,
+     .max = WITNESSES_MAX,
+     .help = "So many of them must cosign a checkpoint before it becomes checkpoint.witnessed"},
     {0},
 };
 #undef FIELD
@@ -62,6 +77,26 @@ static void wake_queries(void *arg)
 {
     struct audit *audit = arg;
     query_wake(audit->queries);
+}
+
+static void witnesses_report(void *arg, const char *event, const char *reason)
+{
+    audit_own_event(arg, event, reason, "");
+}
+
+static enum tg_code open_witnesses(struct audit *audit, const struct audit_config *config,
+                                   struct tg_error *err)
+{
+    const struct witnesses_options options = {.directory = config->directory,
+                                              .list = &config->witnesses,
+                                              .quorum = (unsigned)config->witness_quorum,
+                                              .interval_ms = WITNESS_INTERVAL_MS,
+                                              .timeout_ms = WITNESS_TIMEOUT_MS,
+                                              .patience_ms = WITNESS_PATIENCE_MS,
+                                              .log = audit->log,
+                                              .report = witnesses_report,
+                                              .arg = audit};
+    return witnesses_open(&audit->witnesses, &options, err);
 }
 
 static enum tg_code open_parts(struct audit *audit, const struct audit_config *config, struct tg_error *err)
@@ -84,6 +119,8 @@ static enum tg_code open_parts(struct audit *audit, const struct audit_config *c
     TG_TRY(committer_open(&audit->committer, &options, err));
     TG_TRY(query_engine_open(&audit->queries, config->directory, audit->log, err));
     TG_TRY(verifier_open(&audit->verifier, audit->log, err));
+    if (config->witnesses.count > 0)
+        TG_TRY(open_witnesses(audit, config, err));
     return config->reading.listen != NULL
                ? reading_open(&audit->reading, &config->reading, audit->log, audit->queries, err)
                : TG_OK;
@@ -110,11 +147,12 @@ static void own_event_done(void *arg, enum tg_code status, const char *text, uin
         LOG(LOG_ERROR, NULL, "audit.own_event_failed", LOG_CODE(status), LOG_TEXT("error", text));
 }
 
-void audit_own_event(struct audit *audit, const char *name, const char *detail)
+void audit_own_event(struct audit *audit, const char *name, const char *reason, const char *detail)
 {
     Tg__Event event = TG__EVENT__INIT;
     event.event = pb_string(name);
-    event.outcome = TG__EVENT__OUTCOME__SUCCESS;
+    event.outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
+    event.reason = pb_string(reason);
     event.service = pb_string("audit");
     event.detail = pb_string(detail);
     struct tg_error err = {0};
@@ -136,8 +174,10 @@ enum tg_code audit_start(void *state, struct tg_error *err)
     TG_TRY(committer_start(audit->committer, err));
     if (audit->reading != NULL)
         TG_TRY(reading_start(audit->reading, err));
+    if (audit->witnesses != NULL)
+        TG_TRY(witnesses_start(audit->witnesses, err));
     audit->started = true;
-    audit_own_event(audit, "audit.started", "version " TG_VERSION);
+    audit_own_event(audit, "audit.started", NULL, "version " TG_VERSION);
     return TG_OK;
 }
 
@@ -163,10 +203,11 @@ void audit_close(void *state)
     struct audit *audit = state;
     if (audit == NULL)
         return;
+    witnesses_close(audit->witnesses);
     reading_close(audit->reading);
     verifier_close(audit->verifier);
     if (audit->started) {
-        audit_own_event(audit, "audit.stopped", "");
+        audit_own_event(audit, "audit.stopped", NULL, "");
         committer_drain(audit->committer, 1000);
     }
     bool ended = committer_close(audit->committer);

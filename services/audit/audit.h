@@ -14,6 +14,7 @@
 #include "services/audit/query.h"
 #include "services/audit/reading.h"
 #include "services/audit/verifier.h"
+#include "services/audit/witness.h"
 
 struct audit_config {
     struct service_config service;
@@ -24,6 +25,8 @@ struct audit_config {
     int64_t queue_events;
     int64_t disk_timeout; /* ms */
     struct reading_config reading;
+    struct config_list witnesses; /* struct witness_config */
+    int64_t witness_quorum;
 };
 extern const struct config_row audit_config_rows[];
 
@@ -33,7 +36,8 @@ struct audit {
     struct committer *committer;
     struct query_engine *queries;
     struct verifier *verifier;
-    struct reading *reading; /* NULL: off */
+    struct reading *reading;     /* NULL: off */
+    struct witnesses *witnesses; /* NULL: there are none */
     bool started;
 };
 
@@ -44,8 +48,8 @@ const char *audit_not_serving(void *state);
 void audit_drain(void *state, unsigned timeout_ms);
 void audit_close(void *state);
 
-/* An event of the audit service's own ("audit.started"); not waited for. */
-void audit_own_event(struct audit *audit, const char *name, const char *detail);
+/* An event of the audit service's own ("audit.started"); not waited for. reason NULL: a success. */
+void audit_own_event(struct audit *audit, const char *name, const char *reason, const char *detail);
 
 extern const struct rpc_method audit_methods[];
 
