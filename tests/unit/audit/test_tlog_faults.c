@@ -1,0 +1,373 @@
+/* A disk that fails at any step, and a process that is killed between any two of them: nothing acknowledged
+ * is lost, no two checkpoints contradict each other, and it goes on by itself. */
+#include "tests/unit/audit/audit_fixture.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+/* ---- the disk: each call that writes is a step ---- */
+
+static struct {
+    atomic_long steps; /* until it fails or the process ends; negative: never */
+    atomic_bool kill;  /* end the process there, instead of failing */
+    atomic_bool after; /* once the step is done, instead of before */
+    atomic_bool once;  /* fail at that step only */
+    atomic_bool failing;
+    atomic_int error;
+} disk;
+
+static void disk_heal(void)
+{
+    atomic_store(&disk.steps, -1);
+    atomic_store(&disk.failing, false);
+}
+
+static void disk_fail_at(long step, int error, bool once)
+{
+    atomic_store(&disk.error, error);
+    atomic_store(&disk.once, once);
+    atomic_store(&disk.failing, false);
+    atomic_store(&disk.steps, step);
+}
+
+/* False: this step fails, errno says why. */
+static bool step_begins(void)
+{
+    bool now = atomic_load(&disk.steps) >= 0 && atomic_fetch_sub(&disk.steps, 1) == 0;
+    if (now && atomic_load(&disk.kill) && !atomic_load(&disk.after))
+        _exit(9);
+    if (now && !atomic_load(&disk.kill)) {
+        atomic_store(&disk.failing, !atomic_load(&disk.once));
+        errno = atomic_load(&disk.error);
+        return false;
+    }
+    if (!atomic_load(&disk.failing))
+        return true;
+    errno = atomic_load(&disk.error);
+    return false;
+}
+
+static void step_ends(void)
+{
+    if (atomic_load(&disk.kill) && atomic_load(&disk.after) && atomic_load(&disk.steps) == -1)
+        _exit(9);
+}
+
+#define STEP(call)                                                                                           \
+    {                                                                                                        \
+        if (!step_begins())                                                                                  \
+            return -1;                                                                                       \
+        __typeof__(call) result = (call);                                                                    \
+        step_ends();                                                                                         \
+        return result;                                                                                       \
+    }
+
+static int bad_create(int directory, const char *path, int flags)
+    STEP(tlog_io_system.create(directory, path, flags)) static ssize_t
+    bad_pwrite(int fd, const void *bytes, size_t len, off_t offset)
+        STEP(tlog_io_system.pwrite(fd, bytes, len, offset)) static int bad_ftruncate(int fd, off_t len)
+            STEP(tlog_io_system.ftruncate(fd, len)) static int bad_rename(int directory, const char *from,
+                                                                          const char *to)
+                STEP(tlog_io_system.rename(directory, from, to)) static int bad_mkdir(int directory,
+                                                                                      const char *path)
+                    STEP(tlog_io_system.mkdir(directory, path)) static int bad_unlink(int directory,
+                                                                                      const char *path,
+                                                                                      int flags)
+                        STEP(tlog_io_system.unlink(directory, path, flags))
+
+                            static int bad_sync(int fd)
+{
+    (void)fd; /* a killed process loses nothing that the kernel has */
+    return step_begins() ? (step_ends(), 0) : -1;
+}
+
+static const struct tlog_io bad_io = {bad_create, bad_pwrite, bad_sync,  bad_ftruncate,
+                                      bad_rename, bad_mkdir,  bad_unlink};
+
+/* ---- appending alone ---- */
+
+static struct log_writer *open_unstarted(const char *directory)
+{
+    static const char *const names[] = {"log.key"};
+    struct tlog_options options = {.io = &bad_io};
+    struct log_writer *log = NULL;
+    struct tg_error err = {0};
+    disk_heal();
+    if (open_log_with(&log, directory, names, 1, options, &err) != TG_OK)
+        fail_msg("%s", err.text);
+    return log;
+}
+
+/* The failed batch left nothing behind, and the next one takes its place. */
+static void check_recovers(struct log_writer *log, const char *directory)
+{
+    disk_heal();
+    assert_int_equal(count_lines(log, 0), 1);
+    assert_int_equal(append_one(log, 7, NULL), 1);
+    assert_int_equal(count_lines(log, 0), 2);
+    log->ops->close(log);
+    log = open_log(directory);
+    assert_intact(log, 2);
+    log->ops->close(log);
+}
+
+static void check_append_fails_at(const char *directory, long step, int error, enum tg_code code)
+{
+    struct tg_error err = {0};
+    struct log_writer *log = open_unstarted(directory);
+    assert_int_equal(append_one(log, 0, &err), 0);
+    disk_fail_at(step, error, false);
+    assert_int_equal(append_one(log, 1, &err), NOT_APPENDED);
+    assert_int_equal(err.code, code);
+    assert_int_equal(append_one(log, 1, &err), NOT_APPENDED);
+    assert_int_equal(count_lines(log, 0), 1);
+    check_recovers(log, directory);
+}
+
+static void test_full_disk(void **state)
+{
+    check_append_fails_at(*state, 0, ENOSPC, TG_RESOURCE_EXHAUSTED);
+}
+
+static void test_read_only_disk(void **state)
+{
+    check_append_fails_at(*state, 0, EROFS, TG_UNAVAILABLE);
+}
+
+static void test_failing_sync(void **state)
+{
+    check_append_fails_at(*state, 1, EIO, TG_UNAVAILABLE);
+}
+
+static void test_failed_batch_that_cannot_be_truncated_at_once(void **state)
+{
+    struct tg_error err = {0};
+    struct log_writer *log = open_unstarted(*state);
+    assert_int_equal(append_one(log, 0, &err), 0);
+    disk_fail_at(1, EIO, false); /* the sync, and then the truncation */
+    assert_int_equal(append_one(log, 1, &err), NOT_APPENDED);
+    disk_fail_at(0, EIO, true); /* the truncation only */
+    assert_int_equal(append_one(log, 1, &err), NOT_APPENDED);
+    check_recovers(log, *state);
+}
+
+/* The kernel itself says that there is no room. */
+static void fill_to_the_limit(const char *directory)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    struct log_writer *log = open_log(directory);
+    struct rlimit again = {RLIM_INFINITY, RLIM_INFINITY};
+    struct tg_error err = {0};
+    getrlimit(RLIMIT_FSIZE, &again);
+    struct rlimit limit = {8192, again.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    int64_t last = -1;
+    for (int64_t sequence = 0; sequence != NOT_APPENDED; sequence = append_one(log, 1, &err))
+        last = sequence;
+    bool good = err.code == TG_RESOURCE_EXHAUSTED && last > 10 && last < 100;
+    setrlimit(RLIMIT_FSIZE, &again);
+    while (append_one(log, 2, &err) == NOT_APPENDED) /* at the latest when the tiles are written again */
+        sched_yield();
+    good = good && log->ops->next(log) == (uint64_t)last + 2;
+    log->ops->close(log);
+    if (!good)
+        fprintf(stderr, "last %lld: %s\n", (long long)last, err.text);
+    _exit(good ? 0 : 1);
+}
+
+static void test_file_size_limit(void **state)
+{
+    int status = -1;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        fill_to_the_limit(*state);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    struct log_writer *log = open_log(*state);
+    assert_intact(log, log->ops->next(log));
+    log->ops->close(log);
+}
+
+/* ---- taking entries into tiles ---- */
+
+/* Appends until the service takes entries again; returns how many it took. */
+static uint64_t append_until(struct log_writer *log, uint64_t more)
+{
+    struct tg_error err = {0};
+    uint64_t taken = 0;
+    while (taken < more) {
+        if (append_one(log, 1, &err) == NOT_APPENDED)
+            sched_yield();
+        else
+            taken++;
+    }
+    return taken;
+}
+
+/* Whatever step fails, for a while or once: then it goes on, and the log is whole. */
+static void check_fault_at(const char *directory, long step, int error, bool once, bool *reached)
+{
+    char *before = NULL;
+    disk_heal();
+    struct log_writer *log = open_log_io(directory, &bad_io);
+    uint64_t entries = log->ops->next(log);
+    assert_int_equal(log->ops->checkpoint(log, &before, NULL), TG_OK);
+    disk_fail_at(step, error, once);
+    for (unsigned i = 0; i < 3; i++)
+        entries += append_one(log, 1, NULL) != NOT_APPENDED;
+    uint64_t found = 0;
+    struct tg_error err = {0};
+    (void)log->ops->verify(log, NULL, keep_going, NULL, &found, &err); /* until it is signed, or fails */
+    *reached = atomic_load(&disk.steps) < 0;
+    disk_heal();
+    entries += append_until(log, 2);
+    if (log->ops->verify(log, before, keep_going, NULL, &found, &err) != TG_OK)
+        fail_msg("step %ld: %s", step, err.text);
+    assert_int_equal(found, entries);
+    assert_int_equal(count_lines(log, 0), entries);
+    log->ops->close(log);
+    free(before);
+}
+
+static void test_fault_at_every_step(void **state)
+{
+    static const int errors[] = {EIO, ENOSPC, EROFS};
+    struct log_writer *log = open_log(*state);
+    append_many(log, 250); /* bundles and tiles become full while it fails */
+    log->ops->close(log);
+    bool reached = true;
+    long step = 0;
+    for (; reached && step < 1000; step++)
+        check_fault_at(*state, step, errors[step % 3], step % 2 == 0, &reached);
+    assert_true(step > 15);
+}
+
+/* ---- killed ---- */
+
+/* In the child: appends batches, telling of each that was acknowledged, until it is killed at that step. */
+static _Noreturn void work_until_step(const char *directory, long step, bool after, int pipe)
+{
+    static const char *const names[] = {"log.key"};
+    struct tlog_options options = {.io = &bad_io, .journal_size = 2048, .integrate_ms = 1};
+    struct log_writer *log = NULL;
+    atomic_store(&disk.kill, true);
+    atomic_store(&disk.after, after);
+    atomic_store(&disk.steps, step);
+    if (open_log_with(&log, directory, names, 1, options, NULL) != TG_OK ||
+        log->ops->start(log, NULL) != TG_OK)
+        _exit(2);
+    for (unsigned i = 0; i < 12; i++) {
+        uint64_t end = 0;
+        append_many(log, 1 + i * 7 % 40);
+        end = log->ops->next(log);
+        if (write(pipe, &end, sizeof end) != sizeof end)
+            _exit(3);
+        if (i % 3 == 2) /* until it is in tiles */
+            (void)log->ops->verify(log, NULL, keep_going, NULL, &end, NULL);
+    }
+    log->ops->close(log);
+    _exit(0);
+}
+
+/* True: the step was reached. */
+static bool check_kill_at(const char *directory, long step, bool after, char **note)
+{
+    int ends[2];
+    int status = 0;
+    uint64_t acknowledged = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        work_until_step(directory, step, after, ends[1]);
+    close(ends[1]);
+    for (uint64_t end = 0; read(ends[0], &end, sizeof end) == sizeof end;)
+        acknowledged = end;
+    close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 0));
+
+    uint64_t found = 0;
+    struct tg_error err = {0};
+    struct log_writer *log = open_log(directory);
+    assert_true(log->ops->next(log) >= acknowledged);
+    assert_int_equal(count_lines(log, 0), log->ops->next(log));
+    /* What was signed before is continued by what is signed now. */
+    if (log->ops->verify(log, *note, keep_going, NULL, &found, &err) != TG_OK)
+        fail_msg("step %ld: %s", step, err.text);
+    assert_int_equal(found, log->ops->next(log));
+    free(*note);
+    assert_int_equal(log->ops->checkpoint(log, note, NULL), TG_OK);
+    log->ops->close(log);
+    return WEXITSTATUS(status) == 9;
+}
+
+static void check_kills(const char *directory, bool after)
+{
+    char *note = NULL;
+    long steps = 0;
+    /* All of the first start, and then, since there are hundreds, every seventh. */
+    for (long step = 0; check_kill_at(directory, step, after, &note); step += step < 40 ? 1 : 7)
+        steps = step;
+    assert_true(steps > 100);
+    free(note);
+}
+
+static void test_killed_before_each_step(void **state)
+{
+    check_kills(*state, false);
+}
+
+static void test_killed_after_each_step(void **state)
+{
+    check_kills(*state, true);
+}
+
+/* ---- a file that is there already ---- */
+
+static void test_nothing_is_signed_over_foreign_tiles(void **state)
+{
+    char path[512];
+    struct tg_error err = {0};
+    uint64_t found = 0;
+    struct log_writer *log = open_log(*state);
+    append_many(log, 10);
+    assert_intact(log, 10);
+    snprintf(path, sizeof path, "%s/tile/entries/000.p/11", (const char *)*state);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "somebody else's");
+    fclose(file);
+    assert_int_equal(append_one(log, 1, &err), 10);
+    (void)log->ops->verify(log, NULL, keep_going, NULL, &found, &err);
+    assert_int_equal(found, 10); /* the eleventh is durable, but not signed */
+    while (append_one(log, 1, &err) != NOT_APPENDED)
+        sched_yield();
+    assert_int_equal(err.code, TG_DATA_LOSS);
+    assert_non_null(strstr(err.text, "tile/entries/000.p/11"));
+    log->ops->close(log);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_full_disk),
+        TEST(test_read_only_disk),
+        TEST(test_failing_sync),
+        TEST(test_failed_batch_that_cannot_be_truncated_at_once),
+        TEST(test_file_size_limit),
+        TEST(test_fault_at_every_step),
+        TEST(test_killed_before_each_step),
+        TEST(test_killed_after_each_step),
+        TEST(test_nothing_is_signed_over_foreign_tiles),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
