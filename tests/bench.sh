@@ -4,6 +4,8 @@
 #   sh tests/bench.sh login      complete logins: logins_per_s p50_ms p99_ms cpu_ms_per_login
 #   sh tests/bench.sh forward    bytes through one session: up1_mb_s down1_mb_s up8_mb_s down8_mb_s
 #   sh tests/bench.sh spend      durable spends with 64 callers: spends_per_s p50_ms p99_ms; with 1 and 8: ..._1, ..._8
+#   sh tests/bench.sh audit      durable events with 1, 8 and 64 callers, and verifying: events_per_s p50_ms p99_ms
+#                                (64 callers) verify_entries_per_s
 #   sh tests/bench.sh start      the key store after kill -9 with BENCH_KEYS (1000000) keys: ready_ms
 #
 # BENCH_SECONDS (10) and BENCH_CLIENTS (16) change the load; BENCH_DATABASE=postgres measures the key store on a PostgreSQL of
@@ -13,9 +15,9 @@ umask 077
 cd "$(dirname "$0")/.."
 
 case ${1-} in
-login | forward | spend | start) what=$1 ;;
+login | forward | spend | audit | start) what=$1 ;;
 *)
-    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac
@@ -149,6 +151,16 @@ bench_spend() {
     fi
     cat "$dir/run/sqlite"
     echo
+}
+
+bench_audit() {
+    "$bin/tg-audit-load" "ipc://$dir/run/audit-service.sock" "$seconds" 1 8 64 | tee "$dir/run/audit-load"
+    tgctl audit key >"$dir/run/audit.vkey"
+    stop_one audit # all is signed when it has ended
+    verified=$("$bin/tg-audit-verify" --key "$dir/run/audit.vkey" "$dir/data/audit")
+    echo "$verified"
+    echo "$(tail -n 1 "$dir/run/audit-load") verify_entries_per_s=$(echo "$verified" |
+        sed -n 's/.*: \([0-9]*\) entries.*(\([0-9]*\) ms).*/\1 \2/p' | awk '{ printf "%d", $1 * 1000 / ($2 > 0 ? $2 : 1) }')"
 }
 
 "bench_$what"

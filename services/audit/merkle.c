@@ -71,7 +71,7 @@ void merkle_perfect(struct merkle *merkle, const struct merkle_hash *hashes, siz
                     struct merkle_hash *out)
 {
     struct merkle_hash row[BATCH];
-    TG_INVARIANT(count > 0 && count <= 2 * BATCH && (count & (count - 1)) == 0);
+    TG_INVARIANT(count > 0 && count / 2 <= BATCH && (count & (count - 1)) == 0);
     if (count == 1) {
         *out = hashes[0];
         return;

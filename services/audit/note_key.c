@@ -105,7 +105,7 @@ static enum tg_code fill_public(struct note_key *key, const char *hex, const cha
     key->public_len = kind->public_len;
     memcpy(key->public, bytes + 1, key->public_len);
     note_key_make_id(key);
-    TG_ENSURE(hex_decode(hex, NOTE_ID_LEN, id) && hex[2 * NOTE_ID_LEN] == '+' &&
+    TG_ENSURE(hex_decode(hex, NOTE_ID_LEN, id) && hex[(size_t)2 * NOTE_ID_LEN] == '+' &&
                   memcmp(id, key->id, NOTE_ID_LEN) == 0,
               err, TG_INVALID_ARGUMENT, "the key of %s was altered: it does not match its number", key->name);
     key->pkey = EVP_PKEY_new_raw_public_key_ex(NULL, kind->algorithm, NULL, key->public, key->public_len);

@@ -76,7 +76,7 @@ static void append_all(struct log_writer *log, unsigned count, uint64_t other)
     assert_true(count <= ENTRIES_MAX);
     for (unsigned i = 0; i < count; i++) {
         int len = snprintf(texts[i], TEXT_MAX, "\"x\":0},\"event\":\"test.%llu\"}",
-                           (unsigned long long)(next + i + (next + i == other ? 1000 : 0)));
+                           (unsigned long long)next + i + (next + i == other ? 1000 : 0));
         entries[i] = (struct log_entry){texts[i], (size_t)len};
     }
     assert_int_equal(log->ops->append(log, entries, count, &next, NULL), TG_OK);
