@@ -2,6 +2,7 @@
 #ifndef TG_TEST_AUDIT_FIXTURE_H
 #define TG_TEST_AUDIT_FIXTURE_H
 
+#include <dirent.h>
 #include <ftw.h>
 #include <openssl/bio.h>
 #include <openssl/evp.h>
@@ -132,6 +133,20 @@ static inline bool keep_going(void *arg)
 {
     (void)arg;
     return true;
+}
+
+/* How many times something torn was moved aside. */
+static inline unsigned torn_files(const char *directory)
+{
+    char path[512];
+    unsigned found = 0;
+    snprintf(path, sizeof path, "%s/pending", directory);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        found += strstr(entry->d_name, ".torn-") != NULL;
+    closedir(dir);
+    return found;
 }
 
 struct counted {

@@ -1,7 +1,6 @@
 /* The log in its directory: what it holds, what it proves, and what stops its start. */
 #include "tests/unit/audit/audit_fixture.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/wait.h>
 
@@ -170,19 +169,6 @@ static void test_broken_pending_is_refused(void **state)
     leave_pending(*state, 5);
     flip(*state, "pending/00000000000000000000", JOURNAL_HEAD + 20);
     assert_refused(*state, "pending/00000000000000000000 is broken at byte 0, sequence 0");
-}
-
-static unsigned torn_files(const char *directory)
-{
-    char path[512];
-    unsigned found = 0;
-    path_in(directory, "pending", path);
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
-        found += strstr(entry->d_name, ".torn-") != NULL;
-    closedir(dir);
-    return found;
 }
 
 static void check_torn(const char *directory, const void *end, size_t len)

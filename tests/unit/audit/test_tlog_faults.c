@@ -114,6 +114,7 @@ static void check_recovers(struct log_writer *log, const char *directory)
     log = open_log(directory);
     assert_intact(log, 2);
     log->ops->close(log);
+    assert_int_equal(torn_files(directory), 0);
 }
 
 static void check_append_fails_at(const char *directory, long step, int error, enum tg_code code)
@@ -146,11 +147,14 @@ static void test_failing_sync(void **state)
 
 static void test_failed_batch_that_cannot_be_truncated_at_once(void **state)
 {
+    static char longer[] = "\"x\":0},\"event\":\"test.longer\"}";
     struct tg_error err = {0};
     struct log_writer *log = open_unstarted(*state);
     assert_int_equal(append_one(log, 0, &err), 0);
     disk_fail_at(1, EIO, false); /* the sync, and then the truncation */
-    assert_int_equal(append_one(log, 1, &err), NOT_APPENDED);
+    struct log_entry two[] = {{longer, sizeof longer - 1}, {longer, sizeof longer - 1}};
+    uint64_t first = 0;
+    assert_int_equal(log->ops->append(log, two, 2, &first, &err), TG_UNAVAILABLE);
     disk_fail_at(0, EIO, true); /* the truncation only */
     assert_int_equal(append_one(log, 1, &err), NOT_APPENDED);
     check_recovers(log, *state);
@@ -340,10 +344,18 @@ static void test_nothing_is_signed_over_foreign_tiles(void **state)
     append_many(log, 10);
     assert_intact(log, 10);
     snprintf(path, sizeof path, "%s/tile/entries/000.p/11", (const char *)*state);
+    /* Of the right form, beginning as it should. */
+    char *bundle = NULL;
+    size_t len = 0;
+    char ten[512];
+    snprintf(ten, sizeof ten, "%s/tile/entries/000.p/10", (const char *)*state);
+    assert_int_equal(file_read(ten, 65536, &bundle, &len, NULL), TG_OK);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fprintf(file, "somebody else's");
+    fwrite(bundle, 1, len, file);
+    fwrite("\0\012{\"fine\":1}", 1, 12, file);
     fclose(file);
+    free(bundle);
     assert_int_equal(append_one(log, 1, &err), 10);
     (void)log->ops->verify(log, NULL, keep_going, NULL, &found, &err);
     assert_int_equal(found, 10); /* the eleventh is durable, but not signed */
