@@ -163,4 +163,25 @@ bench_audit() {
         sed -n 's/.*: \([0-9]*\) entries.*(\([0-9]*\) ms).*/\1 \2/p' | awk '{ printf "%d", $1 * 1000 / ($2 > 0 ? $2 : 1) }')"
 }
 
+# From the start of the program to its "ready", by the clock of its log; the log replays what was killed.
+bench_start() {
+    stop_one key-store
+    echo "making ${BENCH_KEYS:-1000000} keys"
+    "$bin/tg-keys" "$dir/data/key-store/keys.db" "${BENCH_KEYS:-1000000}" || [ $? -eq 137 ] # kill -9
+    du -h "$dir/data/key-store/"keys.db*
+    began=$(date +%s%N)
+    start_service key-store
+    ready=$(date -d "$(sed -n 's/^{"time":"\([^"]*\)".*"event":"service.ready".*/\1/p' "$dir/log/key-store.log")" +%s%N)
+    wait_for 'the check of all keys' 6000 grep -qF '"event":"database.checked"' "$dir/log/key-store.log"
+    checked=$(date +%s%N)
+    echo "checked all keys in the background within $(((checked - began) / 1000000)) ms"
+    echo "keys=${BENCH_KEYS:-1000000} ready_ms=$(((ready - began) / 1000000))"
+}
+
+stop_one() { # NAME
+    stopped=$(cat "$dir/run/$1.pid")
+    kill "$stopped"
+    wait "$stopped" || true
+}
+
 "bench_$what"
