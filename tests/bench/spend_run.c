@@ -94,7 +94,8 @@ static int by_value(const void *a, const void *b)
 
 static double percentile_ms(const struct run *run, size_t percent)
 {
-    return run->latencies_us[(run->count * percent + 99) / 100 - 1] / 1000.0;
+    size_t at = (run->count * percent + 99) / 100 - 1;
+    return run->latencies_us[at] / 1000.0;
 }
 
 static void run_callers(struct run *run, uint32_t callers)

@@ -51,9 +51,8 @@ void checkpoints_look(void)
     if (seen.count == seen.room) {
         seen.room = seen.room == 0 ? 256 : 2 * seen.room;
         seen.all = realloc(seen.all, seen.room * sizeof *seen.all);
-        if (seen.all == NULL)
-            abort();
     }
+    TG_INVARIANT(seen.all != NULL);
     seen.all[seen.count++] = now;
 }
 

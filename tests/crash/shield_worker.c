@@ -50,6 +50,13 @@ static void fail(struct worker *w, const struct tg_error *err)
     usleep(AGAIN_US);
 }
 
+static unsigned draw(unsigned bound)
+{
+    unsigned number = 0;
+    random_bytes(&number, sizeof number);
+    return number % bound;
+}
+
 static bool ensure_open(struct worker *w)
 {
     struct tg_error err;
@@ -63,7 +70,7 @@ static void add(struct worker *w)
     uint8_t tickets[ADD_MAX][TICKET_LEN];
     struct shield_entry entries[ADD_MAX];
     char line[ADD_MAX * (2 * TICKET_KEY_ID_LEN + 1) + 1] = "";
-    size_t count = 1 + (size_t)rand() % ADD_MAX;
+    size_t count = 1 + draw(ADD_MAX);
     TG_CLEANUP(secret_cleanup) struct secret *key = secret_random(QUANTUM_KEY_LEN);
     struct tg_error err;
     for (size_t i = 0; i < count; i++) {
@@ -109,7 +116,7 @@ static void work(struct worker *w)
     for (;;) {
         if (!ensure_open(w))
             continue;
-        if (rand() % 2 == 0)
+        if (draw(2) == 0)
             add(w);
         else
             (void)take(w);
@@ -129,7 +136,6 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 64;
     w.path = argv[2];
-    srand((unsigned)getpid());
     if (file_read_line_secret(argv[3], &w.pin, &err) != TG_OK) {
         say("failed %s", err.text);
         return 1;

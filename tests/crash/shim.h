@@ -4,7 +4,9 @@
 #define TG_TESTS_CRASH_SHIM_H
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +21,16 @@
     static __typeof__(name) *real_##name;                                                                    \
     if (real_##name == NULL)                                                                                 \
     real_##name = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+
+/* Declares `mode`: the last argument of open(2), which is there only with some flags. */
+#define SHIM_OPEN_MODE(flags)                                                                                \
+    mode_t mode = 0;                                                                                         \
+    if (((flags) & (O_CREAT | O_TMPFILE)) != 0) {                                                            \
+        va_list rest;                                                                                        \
+        va_start(rest, flags);                                                                               \
+        mode = va_arg(rest, mode_t);                                                                         \
+        va_end(rest);                                                                                        \
+    }
 
 /* TG_SHIM_DIRS: directories, separated by colons; files under them are under test. */
 bool shim_path_counts(const char *path);

@@ -3,7 +3,6 @@
  * work first. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -83,18 +82,9 @@ static int opened(int fd)
     return fd;
 }
 
-#define OPEN_MODE(flags, last)                                                                               \
-    mode_t mode = 0;                                                                                         \
-    if (((flags) & (O_CREAT | O_TMPFILE)) != 0) {                                                            \
-        va_list args;                                                                                        \
-        va_start(args, last);                                                                                \
-        mode = va_arg(args, mode_t);                                                                         \
-        va_end(args);                                                                                        \
-    }
-
 SHIM_EXPORT int open(const char *path, int flags, ...)
 {
-    OPEN_MODE(flags, flags)
+    SHIM_OPEN_MODE(flags)
     SHIM_REAL(openat);
     return opened(real_openat(AT_FDCWD, path, flags, mode));
 }
@@ -102,7 +92,7 @@ int open64(const char *path, int flags, ...) SHIM_ALIAS(open);
 
 SHIM_EXPORT int openat(int at, const char *path, int flags, ...)
 {
-    OPEN_MODE(flags, flags)
+    SHIM_OPEN_MODE(flags)
     SHIM_REAL(openat);
     return opened(real_openat(at, path, flags, mode));
 }

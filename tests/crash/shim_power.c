@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,25 +223,16 @@ static int opening(int at, const char *path, int flags, mode_t mode)
     return fd;
 }
 
-#define OPEN_MODE(flags, last)                                                                               \
-    mode_t mode = 0;                                                                                         \
-    if (((flags) & (O_CREAT | O_TMPFILE)) != 0) {                                                            \
-        va_list args;                                                                                        \
-        va_start(args, last);                                                                                \
-        mode = va_arg(args, mode_t);                                                                         \
-        va_end(args);                                                                                        \
-    }
-
 SHIM_EXPORT int open(const char *path, int flags, ...)
 {
-    OPEN_MODE(flags, flags)
+    SHIM_OPEN_MODE(flags)
     return opening(AT_FDCWD, path, flags, mode);
 }
 int open64(const char *path, int flags, ...) SHIM_ALIAS(open);
 
 SHIM_EXPORT int openat(int at, const char *path, int flags, ...)
 {
-    OPEN_MODE(flags, flags)
+    SHIM_OPEN_MODE(flags)
     return opening(at, path, flags, mode);
 }
 int openat64(int at, const char *path, int flags, ...) SHIM_ALIAS(openat);

@@ -73,8 +73,9 @@ static int teardown(void **state)
 /* Runs the writer under a shim; its exit code. */
 static int run(const char *shim, const char *const *words)
 {
-    char preload[256], dirs[128], store[128], control[128];
-    const char *argv[WORDS] = {"/usr/bin/env", preload, dirs, store, control, TG_BIN_DIR "/tg-shim-writer"};
+    char preload[256], dirs[128], store[128], control[128], writer[256];
+    const char *argv[WORDS] = {"/usr/bin/env", preload, dirs, store, control, writer};
+    snprintf(writer, sizeof writer, "%s/tg-shim-writer", TG_BIN_DIR);
     snprintf(preload, sizeof preload, "LD_PRELOAD=%s/shim_%s.so", TG_BIN_DIR, shim);
     snprintf(dirs, sizeof dirs, "TG_SHIM_DIRS=/nowhere:%s", f.data);
     snprintf(store, sizeof store, "TG_POWER_DIR=%s", f.store);
