@@ -1,11 +1,11 @@
-#include "adopt.h"
+#include "services/key-store/adopt.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "seal_at_rest.h"
+#include "services/key-store/kek/seal_at_rest.h"
 
 struct adopter {
     struct etsi014_client *kme;

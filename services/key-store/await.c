@@ -1,4 +1,4 @@
-#include "await.h"
+#include "services/key-store/await.h"
 
 #include <pthread.h>
 

@@ -2,7 +2,7 @@
 #ifndef TG_KEY_STORE_AWAIT_H
 #define TG_KEY_STORE_AWAIT_H
 
-#include "writer.h"
+#include "services/key-store/store/writer.h"
 
 /* Runs apply(arg) in a transaction; OK once that is durable. On failure nothing was changed, and err says why
  * (as `done` of struct work has it). Never on the writer's own thread. */

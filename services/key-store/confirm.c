@@ -5,7 +5,7 @@
 
 #include "common/names.h"
 #include "common/pb.h"
-#include "task.h"
+#include "services/key-store/task.h"
 
 struct confirm {
     struct task task;

@@ -3,7 +3,7 @@
  *
  * Two sites: the charger has drawn the keys from its own KME and names them; they are adopted from ours
  * (adopt.h) instead of made, and only their tickets are handed out. */
-#include "fill.h"
+#include "services/key-store/fill.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #ifndef TG_KEY_STORE_FILL_H
 #define TG_KEY_STORE_FILL_H
 
-#include "task.h"
+#include "services/key-store/task.h"
 
 struct fill {
     struct task task;

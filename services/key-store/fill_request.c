@@ -6,8 +6,8 @@
 #include "common/pb.h"
 #include "common/trace.h"
 #include "common/utf8.h"
-#include "fill.h"
 #include "proto/radius_bridge.pb-c.h"
+#include "services/key-store/fill.h"
 
 enum { REPLY_MAX = 160 };
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "common/pb.h"
-#include "task.h"
+#include "services/key-store/task.h"
 
 enum tg_code key_named(const ProtobufCBinaryData *id, const ProtobufCBinaryData *ticket,
                        uint8_t key_id[TICKET_KEY_ID_LEN], struct tg_error *err)

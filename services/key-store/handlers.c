@@ -1,4 +1,4 @@
-#include "key-store.h"
+#include "services/key-store/key-store.h"
 
 #define SERVICE &tg__key_store__descriptor
 

@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "adopt.h"
 #include "common/audit_client.h"
 #include "common/config.h"
 #include "common/error.h"
@@ -15,13 +14,14 @@
 #include "common/secret.h"
 #include "common/service/service.h"
 #include "common/ticket.h"
-#include "etsi_server.h"
-#include "keyring.h"
 #include "proto/key_store.pb-c.h"
-#include "rotation.h"
-#include "source.h"
-#include "store.h"
-#include "writer.h"
+#include "services/key-store/adopt.h"
+#include "services/key-store/etsi/etsi_server.h"
+#include "services/key-store/kek/keyring.h"
+#include "services/key-store/kek/rotation.h"
+#include "services/key-store/source/source.h"
+#include "services/key-store/store/store.h"
+#include "services/key-store/store/writer.h"
 
 enum key_store_limits {
     FILL_MAX = 1000,                   /* keys at once; also what one RPC message holds */

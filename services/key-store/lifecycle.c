@@ -6,10 +6,10 @@
 
 #include "common/file.h"
 #include "common/trace.h"
-#include "health_tests.h"
-#include "key-store.h"
-#include "notes.h"
-#include "source_stock.h"
+#include "services/key-store/key-store.h"
+#include "services/key-store/source/health_tests.h"
+#include "services/key-store/source/source_stock.h"
+#include "services/key-store/store/notes.h"
 
 #define YEAR_MS (365LL * 24 * 3600 * 1000)
 

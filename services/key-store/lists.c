@@ -4,7 +4,7 @@
 
 #include "common/names.h"
 #include "common/pb.h"
-#include "task.h"
+#include "services/key-store/task.h"
 
 /* One struct for the three lists. One row more than asked for is read, to know whether there are more. */
 struct list {

@@ -1,4 +1,4 @@
-#include "key-store.h"
+#include "services/key-store/key-store.h"
 
 static const struct service service = {
     .name = "key-store",

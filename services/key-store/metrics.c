@@ -1,5 +1,5 @@
 /* What the key store counts. */
-#include "key-store.h"
+#include "services/key-store/key-store.h"
 
 static void write_source(const struct key_store *ks, struct metrics *out)
 {

@@ -4,7 +4,7 @@
 
 #include "common/names.h"
 #include "common/pb.h"
-#include "task.h"
+#include "services/key-store/task.h"
 
 /* One struct for all of them: what is named, and what came of it. */
 struct change {

@@ -1,10 +1,10 @@
 /* SIGHUP: certificates of the ETSI 014 server are read anew; KEKs that are new in the configuration are taken
  * up, so that rotating needs no restart. One that has gone from it, or is to lie elsewhere, stays as it is
  * until the restart. */
-#include "await.h"
 #include "common/log.h"
-#include "key-store.h"
-#include "notes.h"
+#include "services/key-store/await.h"
+#include "services/key-store/key-store.h"
+#include "services/key-store/store/notes.h"
 
 static enum tg_code check_keks(void *ring, struct store *store, struct tg_error *err)
 {

@@ -7,7 +7,7 @@
 #include "common/names.h"
 #include "common/pb.h"
 #include "common/ticket_info.h"
-#include "task.h"
+#include "services/key-store/task.h"
 
 struct spend {
     struct task task;

@@ -1,4 +1,4 @@
-#include "task.h"
+#include "services/key-store/task.h"
 
 #include <stdlib.h>
 

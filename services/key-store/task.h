@@ -4,7 +4,7 @@
 #ifndef TG_KEY_STORE_TASK_H
 #define TG_KEY_STORE_TASK_H
 
-#include "key-store.h"
+#include "services/key-store/key-store.h"
 
 struct task;
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "services/key-store/store.h"
+#include "services/key-store/store/store.h"
 
 enum { FILL = 1000, SPENDS = 4000 };
 

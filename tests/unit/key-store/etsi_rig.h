@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "services/key-store/etsi_server.h"
+#include "services/key-store/etsi/etsi_server.h"
 
 struct etsi_rig {
     struct rig *r;

@@ -21,9 +21,9 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/trace.h"
-#include "services/key-store/keyring.h"
-#include "services/key-store/seal_at_rest.h"
-#include "services/key-store/store.h"
+#include "services/key-store/kek/keyring.h"
+#include "services/key-store/kek/seal_at_rest.h"
+#include "services/key-store/store/store.h"
 
 struct scratch {
     char dir[64];

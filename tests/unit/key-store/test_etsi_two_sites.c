@@ -6,7 +6,7 @@
 #include "client/charger/fill.h"
 #include "client/charger/pending.h"
 #include "common/protocol/suite.h"
-#include "services/key-store/source_etsi014.h"
+#include "services/key-store/source/source_etsi014.h"
 
 struct sites {
     struct etsi_rig *kme; /* a key centre: "sae-a" is the charger's SAE, "sae-b" the store's */

@@ -3,7 +3,7 @@
 
 #include <openssl/rand.h>
 
-#include "services/key-store/health_tests.h"
+#include "services/key-store/source/health_tests.h"
 
 static void cutoffs_are_the_standard_ones(void **state)
 {

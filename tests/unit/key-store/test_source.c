@@ -3,7 +3,7 @@
 
 #include <openssl/rand.h>
 
-#include "services/key-store/health_tests.h"
+#include "services/key-store/source/health_tests.h"
 
 enum { STOCK = FILL_MAX, LOW_WATER = 100 };
 

@@ -5,8 +5,8 @@
 #include <openssl/rand.h>
 #include <pthread.h>
 
-#include "services/key-store/health_tests.h"
-#include "services/key-store/source_device.h"
+#include "services/key-store/source/health_tests.h"
+#include "services/key-store/source/source_device.h"
 
 struct rig {
     char dir[64], path[96];

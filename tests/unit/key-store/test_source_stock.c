@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "services/key-store/source_stock.h"
+#include "services/key-store/source/source_stock.h"
 
 enum { LOW = 4096, EVENTS_MAX = 16 };
 

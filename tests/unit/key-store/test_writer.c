@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "services/key-store/writer.h"
+#include "services/key-store/store/writer.h"
 
 enum step { NOTHING, BEGIN, MARK, UNMARK, COMMIT, PROBE };
 
