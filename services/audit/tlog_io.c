@@ -22,8 +22,8 @@ static int system_mkdir(int directory, const char *path)
     return mkdirat(directory, path, 0700);
 }
 
-const struct tlog_io tlog_io_system = {system_create, pwrite,       fdatasync, ftruncate,
-                                       system_rename, system_mkdir, unlinkat};
+const struct tlog_io tlog_io_system = {system_create, pwrite,        fdatasync,    fsync,
+                                       ftruncate,     system_rename, system_mkdir, unlinkat};
 
 enum tg_code tlog_disk_error(int error, const char *doing, const char *path, struct tg_error *err)
 {
@@ -52,7 +52,7 @@ enum tg_code tlog_sync_directory(const struct tlog_io *io, int directory, const 
                                  struct tg_error *err)
 {
     int fd = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : io->sync(fd);
+    int rc = fd < 0 ? -1 : io->sync_directory(fd);
     int error = errno;
     if (fd >= 0)
         close(fd);

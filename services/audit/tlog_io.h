@@ -12,7 +12,8 @@
 struct tlog_io {
     int (*create)(int directory, const char *path, int flags); /* openat, for writing, mode 0600 */
     ssize_t (*pwrite)(int fd, const void *bytes, size_t len, off_t offset);
-    int (*sync)(int fd); /* fdatasync */
+    int (*sync)(int fd);           /* of a file: fdatasync */
+    int (*sync_directory)(int fd); /* fsync: fdatasync need not make new names durable */
     int (*ftruncate)(int fd, off_t len);
     int (*rename)(int directory, const char *from, const char *to);
     int (*mkdir)(int directory, const char *path);

@@ -59,35 +59,50 @@ static void step_ends(void)
 }
 
 #define STEP(call)                                                                                           \
-    {                                                                                                        \
-        if (!step_begins())                                                                                  \
-            return -1;                                                                                       \
-        __typeof__(call) result = (call);                                                                    \
-        step_ends();                                                                                         \
-        return result;                                                                                       \
-    }
+    if (!step_begins())                                                                                      \
+        return -1;                                                                                           \
+    __typeof__(call) result = (call);                                                                        \
+    step_ends();                                                                                             \
+    return result
 
 static int bad_create(int directory, const char *path, int flags)
-    STEP(tlog_io_system.create(directory, path, flags)) static ssize_t
-    bad_pwrite(int fd, const void *bytes, size_t len, off_t offset)
-        STEP(tlog_io_system.pwrite(fd, bytes, len, offset)) static int bad_ftruncate(int fd, off_t len)
-            STEP(tlog_io_system.ftruncate(fd, len)) static int bad_rename(int directory, const char *from,
-                                                                          const char *to)
-                STEP(tlog_io_system.rename(directory, from, to)) static int bad_mkdir(int directory,
-                                                                                      const char *path)
-                    STEP(tlog_io_system.mkdir(directory, path)) static int bad_unlink(int directory,
-                                                                                      const char *path,
-                                                                                      int flags)
-                        STEP(tlog_io_system.unlink(directory, path, flags))
+{
+    STEP(tlog_io_system.create(directory, path, flags));
+}
 
-                            static int bad_sync(int fd)
+static ssize_t bad_pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+    STEP(tlog_io_system.pwrite(fd, bytes, len, offset));
+}
+
+static int bad_ftruncate(int fd, off_t len)
+{
+    STEP(tlog_io_system.ftruncate(fd, len));
+}
+
+static int bad_rename(int directory, const char *from, const char *to)
+{
+    STEP(tlog_io_system.rename(directory, from, to));
+}
+
+static int bad_mkdir(int directory, const char *path)
+{
+    STEP(tlog_io_system.mkdir(directory, path));
+}
+
+static int bad_unlink(int directory, const char *path, int flags)
+{
+    STEP(tlog_io_system.unlink(directory, path, flags));
+}
+
+static int bad_sync(int fd)
 {
     (void)fd; /* a killed process loses nothing that the kernel has */
     return step_begins() ? (step_ends(), 0) : -1;
 }
 
-static const struct tlog_io bad_io = {bad_create, bad_pwrite, bad_sync,  bad_ftruncate,
-                                      bad_rename, bad_mkdir,  bad_unlink};
+static const struct tlog_io bad_io = {bad_create,    bad_pwrite, bad_sync,  bad_sync,
+                                      bad_ftruncate, bad_rename, bad_mkdir, bad_unlink};
 
 /* ---- appending alone ---- */
 

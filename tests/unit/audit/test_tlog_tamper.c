@@ -87,7 +87,7 @@ static void make(const char *directory, const unsigned *sizes, size_t count, uin
 {
     struct tlog_io io = tlog_io_system;
     char vkey[NOTE_VKEY_MAX];
-    io.sync = no_sync;
+    io.sync = io.sync_directory = no_sync;
     struct log_writer *log = open_log_io(directory, &io);
     note_key_vkey(log->ops->keys(log)->key[0], vkey);
     if (rig.keys.count == 0)
