@@ -130,8 +130,7 @@ use_postgres() { # the same key store, its rows on a PostgreSQL of this machine 
     chmod 711 "$dir"
     sh tests/postgres.sh init "$dir/pg"
     start_part postgres 'database system is ready' sh tests/postgres.sh run "$dir/pg"
-    kill "$(cat "$dir/run/key-store.pid")"
-    wait "$(cat "$dir/run/key-store.pid")" || true
+    stop_one key-store
     sed -i "s|^database:.*|postgres: {conninfo: \"host=$dir/pg dbname=postgres user=ticketgate\"}|" "$dir/config/key-store.yaml"
     start_service key-store
     tgctl qkud add "$TG_QKUD_ID" --out "$dir/secrets/qkud-postgres.key" >/dev/null
