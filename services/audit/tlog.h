@@ -36,7 +36,7 @@ struct tlog_options {
 enum tg_code tlog_open(struct log_writer **log, const struct tlog_options *options,
                        struct tg_error *err) TG_MUST_CHECK;
 
-/* ---- between tlog.c, tlog_recover.c and tlog_integrate.c ---- */
+/* ---- between tlog.c, tlog_read.c, tlog_recover.c and tlog_integrate.c ---- */
 
 /* A batch that is durable in the journal and not yet in tiles. */
 struct tlog_batch {
@@ -94,5 +94,20 @@ void tlog_release(struct tlog *log, struct tlog_batch *batch); /* the lock is he
 enum tg_code tlog_publish(struct tlog *log, char **note, struct checkpoint *checkpoint,
                           struct tg_error *err) TG_MUST_CHECK;
 void *tlog_integrate_main(void *log);
+
+/* As log_writer.h describes them. */
+uint64_t tlog_next(struct log_writer *writer);
+enum tg_code tlog_read(struct log_writer *writer, uint64_t from, log_visit *visit, void *arg,
+                       struct tg_error *err) TG_MUST_CHECK;
+enum tg_code tlog_checkpoint(struct log_writer *writer, char **note, struct tg_error *err) TG_MUST_CHECK;
+enum tg_code tlog_receipt(struct log_writer *writer, uint64_t sequence, unsigned wait_ms, char **text,
+                          struct tg_error *err) TG_MUST_CHECK;
+enum tg_code tlog_tile(struct log_writer *writer, const struct tile *tile, struct tile_bytes *bytes,
+                       struct tg_error *err) TG_MUST_CHECK;
+enum tg_code tlog_consistency(struct log_writer *writer, uint64_t old, uint64_t *size,
+                              struct merkle_hash proof[MERKLE_PROOF_MAX], size_t *count,
+                              struct tg_error *err) TG_MUST_CHECK;
+enum tg_code tlog_verify(struct log_writer *writer, const char *older, bool (*go_on)(void *arg), void *arg,
+                         uint64_t *entries, struct tg_error *err) TG_MUST_CHECK;
 
 #endif
