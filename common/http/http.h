@@ -25,10 +25,12 @@ enum http_limits {
 };
 
 enum http_method {
-    HTTP_GET = 1 << 0, /* HEAD comes with it */
-    HTTP_POST = 1 << 1,
-    HTTP_PUT = 1 << 2,
-    HTTP_DELETE = 1 << 3
+    HTTP_GET = 1 << 0,
+    HTTP_HEAD = 1 << 1, /* the handler answers it as GET; the body stays here */
+    HTTP_POST = 1 << 2,
+    HTTP_PUT = 1 << 3,
+    HTTP_DELETE = 1 << 4,
+    HTTP_READ = HTTP_GET | HTTP_HEAD /* only for handlers that change nothing: HEAD delivers nothing */
 };
 
 struct http_server;

@@ -83,7 +83,7 @@ void http_session_peer(gnutls_session_t session, char out[HTTP_PEER_MAX + 1]);
 /* Cuts request->path. 200, and request->route is set; or 404 or 405, and *allowed says which methods there
  * are. */
 unsigned http_route_find(struct http_request *request, unsigned *allowed);
-/* 0: none of ours. HEAD is HTTP_GET. */
+/* 0: none of ours. */
 unsigned http_method_find(const char *name);
 /* "GET, HEAD, POST" */
 void http_method_list(unsigned methods, char out[64]);

@@ -8,7 +8,7 @@ static const struct {
     const char *name;
     unsigned method;
 } methods[] = {
-    {"GET", HTTP_GET}, {"HEAD", HTTP_GET}, {"POST", HTTP_POST}, {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE},
+    {"GET", HTTP_GET}, {"HEAD", HTTP_HEAD}, {"POST", HTTP_POST}, {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE},
 };
 
 unsigned http_method_find(const char *name)

@@ -64,9 +64,9 @@ enum tg_code monitor_open(struct monitor **out, const char *address, const struc
                           void *state, const struct rpc_server *server, struct tg_error *err)
 {
     static const struct http_route routes[] = {
-        {HTTP_GET, "/metrics", get_metrics},
-        {HTTP_GET, "/healthz", get_healthz},
-        {HTTP_GET, "/readyz", get_readyz},
+        {HTTP_READ, "/metrics", get_metrics},
+        {HTTP_READ, "/healthz", get_healthz},
+        {HTTP_READ, "/readyz", get_readyz},
         {.path = NULL},
     };
     *out = NULL;

@@ -183,12 +183,12 @@ static void get_search(struct http_request *request)
 /* ---- from open to close ---- */
 
 static const struct http_route routes[] = {
-    {HTTP_GET, "/checkpoint", get_checkpoint},
-    {HTTP_GET, "/tile/{}/{}", get_tile_2},
-    {HTTP_GET, "/tile/{}/{}/{}", get_tile_3},
-    {HTTP_GET, "/tile/{}/{}/{}/{}", get_tile_4},
-    {HTTP_GET, "/tile/{}/{}/{}/{}/{}", get_tile_5},
-    {HTTP_GET, "/search", get_search},
+    {HTTP_READ, "/checkpoint", get_checkpoint},
+    {HTTP_READ, "/tile/{}/{}", get_tile_2},
+    {HTTP_READ, "/tile/{}/{}/{}", get_tile_3},
+    {HTTP_READ, "/tile/{}/{}/{}/{}", get_tile_4},
+    {HTTP_READ, "/tile/{}/{}/{}/{}/{}", get_tile_5},
+    {HTTP_READ, "/search", get_search},
     {0, NULL, NULL},
 };
 

@@ -8,7 +8,7 @@
 enum { DRAIN_MS = 2000 };
 
 static const struct http_route routes[] = {
-    {HTTP_GET, "/api/v1/keys/{}/status", etsi_status},
+    {HTTP_READ, "/api/v1/keys/{}/status", etsi_status},
     {HTTP_GET | HTTP_POST, "/api/v1/keys/{}/enc_keys", etsi_enc_keys},
     {HTTP_GET | HTTP_POST, "/api/v1/keys/{}/dec_keys", etsi_dec_keys},
     {0, NULL, NULL},

@@ -149,6 +149,7 @@ static void test_reading_only(void **state)
 {
     (void)state;
     assert_int_equal(ask("/checkpoint", TOKEN, "-X POST -d x"), 405);
+    assert_int_equal(ask("/checkpoint", TOKEN, "-I"), 200);
     assert_int_equal(ask("/tile/0/000", TOKEN, "-X DELETE"), 405);
     assert_int_equal(ask("/search", TOKEN, "-X PUT -d x"), 405);
 }

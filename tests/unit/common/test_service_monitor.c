@@ -48,6 +48,7 @@ static void alive_and_ready(void **state)
     assert_string_equal(ask(port, "/healthz"), "alive\n200 text/plain; charset=utf-8");
     assert_string_equal(ask(port, "/readyz"), "ready\n200 text/plain; charset=utf-8");
     assert_string_equal(ask(port, "/"), "404\n404 text/plain");
+    assert_string_equal(ask(port, "/healthz -I -o /dev/null"), "200 text/plain; charset=utf-8");
     assert_string_equal(ask(port, "/healthz -X POST"), "405\n405 text/plain");
 }
 

@@ -86,7 +86,8 @@ static inline void get_peer(struct http_request *request)
 }
 
 static const struct http_route rig_routes[] = {
-    {HTTP_GET, "/hello", get_hello},
+    {HTTP_READ, "/hello", get_hello},
+    {HTTP_GET, "/taken", get_hello},
     {HTTP_GET, "/held", get_held},
     {HTTP_POST | HTTP_PUT, "/echo", post_echo},
     {HTTP_GET | HTTP_POST, "/api/v1/keys/{}/status", get_key},

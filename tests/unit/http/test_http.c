@@ -40,6 +40,9 @@ static void what_is_not_in_the_table_is_refused(void **state)
     assert_says(rig, "$C -X FROB -w '%{http_code}' localhost:$PORT/hello", "405\n405");
     assert_says(rig, "$C -X POST -D - -o /dev/null localhost:$PORT/hello | tr -d '\\r' | grep -i ^allow",
                 "Allow: GET, HEAD\n");
+    /* HEAD only where the row says so: what changes something must not be done for nobody to hear of it */
+    assert_says(rig, "$C -I localhost:$PORT/taken | tr -d '\\r' | grep -iE '^(HTTP|allow)'",
+                "HTTP/1.1 405 Method Not Allowed\nAllow: GET\n");
     assert_int_equal(atomic_load(&rig->handled), 0);
 }
 

@@ -108,7 +108,21 @@ static void what_the_standard_does_not_know_is_not_there(void **state)
     assert_non_null(strstr(ask(e, &e->a, "$U/sae-b/keys"), "\n404 "));
     assert_non_null(strstr(ask(e, &e->a, "-X DELETE $U/sae-b/enc_keys"), "\n405 "));
     assert_non_null(strstr(ask(e, &e->a, "-d '{}' $U/sae-b/status"), "\n405 "));
+    assert_non_null(strstr(ask(e, &e->a, "-I $U/sae-b/status"), "\n200 "));
+    assert_non_null(strstr(ask(e, &e->a, "-I $U/sae-b/enc_keys"), "\n405 "));
     assert_non_null(strstr(ask(e, &e->a, "--data-binary @/proc/self/exe $U/sae-b/enc_keys"), "\n413 "));
+}
+
+/* Its answer would have no body: the key would be gone, and nobody would have it. */
+static void head_takes_no_key(void **state)
+{
+    struct etsi_rig *e = *state;
+    char id[1][37], key[1][48], expected[160];
+    draw_keys(e, &e->a, "sae-b", 1, 256, id, key);
+    assert_non_null(strstr(ask(e, &e->b, "-I $U/sae-a/dec_keys?key_ID=%s", id[0]), "\n405 "));
+    snprintf(expected, sizeof expected, "{\"keys\":[{\"key_ID\":\"%s\",\"key\":\"%s\"}]}\n200" JSON_TYPE,
+             id[0], key[0]);
+    assert_string_equal(ask(e, &e->b, "$U/sae-a/dec_keys?key_ID=%s", id[0]), expected);
 }
 
 /* ---- trouble ---- */
@@ -414,6 +428,7 @@ int main(void)
         ETSI_TEST(a_key_of_others_is_401_and_stays),
         ETSI_TEST(bad_requests_get_400_with_the_texts_of_the_standard),
         ETSI_TEST(what_the_standard_does_not_know_is_not_there),
+        ETSI_TEST(head_takes_no_key),
         ETSI_TEST(a_dry_source_is_503_and_names_itself),
         ETSI_TEST(without_audit_no_key_leaves_and_none_is_lost),
         ETSI_TEST(keys_that_are_not_audited_are_withheld),
