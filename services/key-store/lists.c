@@ -68,6 +68,7 @@ static enum tg_code qkuds_apply(struct task *task, struct store *store, struct t
 {
     struct list *list = (struct list *)task;
     const Tg__QkudListRequest *request = (const Tg__QkudListRequest *)list->request;
+    list->count = 0; /* it may be applied again */
     return store->ops->qkud_list(store, request->after_qkud_id, list->limit + 1, keep_qkud, list, err);
 }
 
@@ -117,6 +118,7 @@ static enum tg_code shields_apply(struct task *task, struct store *store, struct
 {
     struct list *list = (struct list *)task;
     const Tg__ShieldListRequest *request = (const Tg__ShieldListRequest *)list->request;
+    list->count = 0; /* it may be applied again */
     return store->ops->shield_list(store, request->after_shield_id, list->limit + 1, keep_shield, list, err);
 }
 
@@ -172,6 +174,7 @@ static enum tg_code keys_apply(struct task *task, struct store *store, struct tg
 {
     struct list *list = (struct list *)task;
     const Tg__KeyListRequest *request = (const Tg__KeyListRequest *)list->request;
+    list->count = 0; /* it may be applied again */
     const struct store_key_filter filter = {
         .shield_id = request->shield_id,
         .state = request->state[0] != '\0' ? key_state_find(request->state) : KEY_STATES,

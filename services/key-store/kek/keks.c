@@ -32,6 +32,8 @@ static enum tg_code count(struct keks *keks, struct store *store, struct tg_erro
 {
     const struct keyring *ring = keks->task.ks->keyring;
     size_t count = keyring_count(ring); /* it may grow meanwhile */
+    keks->count = 0;                    /* and all this may be applied again */
+    keks->older = 0;
     for (size_t i = 0; i < count; i++)
         insert(keks, keyring_id(ring, i));
     keks->newest = keks->ids[count - 1];

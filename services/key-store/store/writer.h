@@ -23,7 +23,8 @@ struct work {
     const uint8_t *key_id; /* the key it is going to ask for; NULL: none, or not known */
     struct tg_error result;
     /* In the transaction. A failure undoes this item alone, not its batch. May be called again when the
-     * transaction was lost, and must then recognise what it did if it was not. On the writer's thread. */
+     * transaction was lost, and must then begin anew, and recognise what it did if it was not. On the
+     * writer's thread. */
     enum tg_code (*apply)(struct work *work, struct store *store, struct tg_error *err);
     /* Once it is durable (OK), or with why nothing was changed: what apply said, or UNAVAILABLE or DATA_LOSS
      * when the batch could not be committed. Exactly once; on the writer's thread: it must not block. */

@@ -96,6 +96,36 @@ static void what_is_revoked_in_doubt_is_revoked(void **state)
     rpc_free_response(&filled->base);
 }
 
+/* A list that is read again must begin anew: rows of the first time would stand there twice, and beyond the
+ * room for them. */
+static void lists_read_in_doubt_are_read_once(void **state)
+{
+    struct rig *r = *state;
+    Tg__QkudListRequest qkuds = TG__QKUD_LIST_REQUEST__INIT;
+    Tg__ShieldListRequest shields = TG__SHIELD_LIST_REQUEST__INIT;
+    Tg__KeyListRequest keys = TG__KEY_LIST_REQUEST__INIT;
+    Tg__KekListRequest keks = TG__KEK_LIST_REQUEST__INIT;
+    Tg__QkudListResponse *qkuds_listed = NULL;
+    Tg__ShieldListResponse *shields_listed = NULL;
+    Tg__KeyListResponse *keys_listed = NULL;
+    Tg__KekListResponse *keks_listed = NULL;
+    rpc_free_response(&fill_s1(r, 3)->base);
+    keys.limit = 3;
+    IN_DOUBT(qkuds_listed = answered(r->admin, "QkudList", &qkuds.base));
+    IN_DOUBT(shields_listed = answered(r->admin, "ShieldList", &shields.base));
+    IN_DOUBT(keys_listed = answered(r->admin, "KeyList", &keys.base));
+    IN_DOUBT(keks_listed = answered(r->admin, "KekList", &keks.base));
+    assert_int_equal(qkuds_listed->n_qkuds, 1);
+    assert_int_equal(shields_listed->n_shields, 1);
+    assert_int_equal(keys_listed->n_keys, 3);
+    assert_false(keys_listed->more);
+    assert_int_equal(keks_listed->n_keks, 1);
+    rpc_free_response(&qkuds_listed->base);
+    rpc_free_response(&shields_listed->base);
+    rpc_free_response(&keys_listed->base);
+    rpc_free_response(&keks_listed->base);
+}
+
 #define DOUBT_TEST(f)                                                                                        \
     {                                                                                                        \
         cmocka_unit_test_setup_teardown(f, open_doubtful, rig_close), ON_DISK                                \
@@ -108,6 +138,7 @@ int main(void)
         DOUBT_TEST(a_shield_added_in_doubt_is_added_once),
         DOUBT_TEST(keys_made_confirmed_and_spent_in_doubt_are_so_once),
         DOUBT_TEST(what_is_revoked_in_doubt_is_revoked),
+        DOUBT_TEST(lists_read_in_doubt_are_read_once),
     };
     return backends_run(tests, sizeof tests / sizeof *tests);
 }
