@@ -4,7 +4,9 @@
 #   sh tests/lint.sh format            clang-format over all our C
 #   sh tests/lint.sh tidy BUILD_DIR    clang-tidy over what BUILD_DIR has compiled; results are kept there by content
 #   sh tests/lint.sh shell             shell scripts
-#   sh tests/lint.sh tree              nothing generated, binary or secret under version control
+#   sh tests/lint.sh tree              nothing generated, binary or secret under version control, and the pages name only
+#                                      files and tests that are there
+#   sh tests/lint.sh samples BUILD_DIR every key of a program's configuration stands in its sample
 #
 # Exit code 77: cannot be checked here (no git work tree).
 set -eu
@@ -102,6 +104,50 @@ lint_tree() {
         echo "$bad"
         exit 1
     }
+    lint_pages
+}
+
+# What the pages name in backquotes: paths from the top of the tree, bare names of sources, and in docs/seed.md tests.
+lint_pages() {
+    files '*' >"$list"
+    cases=$(files 'tests/*.c' | xargs sed -n 's/^static void \([a-z0-9_]*\)(void \*\*.*/\1/p')
+    code=0
+    for page in README.md docs/*.md; do
+        for name in $(grep -o '`[^` ]*`' "$page" | tr -d '`' | sort -u); do
+            case $name in
+            client/* | cmake/* | common/* | deploy/* | docs/* | proto/* | services/* | tests/* | tools/*)
+                # shellcheck disable=SC2086 # a pattern, perhaps
+                ls -d $name >/dev/null 2>&1
+                ;;
+            *.c | *.h | *.sh | *.proto) grep -qE "(^|/)$(echo "$name" | sed 's/\./\\./g; s/\*/.*/g')\$" "$list" ;;
+            *[!a-z0-9_]*) true ;;
+            *_*) [ "$page" != docs/seed.md ] || echo "$cases" | grep -qx "$name" || grep -rqw "$name" services ;;
+            esac || {
+                echo "$page: names $name, which is not there"
+                code=1
+            }
+        done
+    done
+    return $code
+}
+
+# Keys as --config-help lists them: the last part of each has to stand in the sample, at least as a comment.
+lint_samples() {
+    build=${1:?the build directory}
+    code=0
+    for sample in deploy/config/*.yaml; do
+        program=tg-$(basename "$sample" .yaml)
+        case $program in tg-tg*) program=${program#tg-} ;; esac
+        "$build/bin/$program" --config-help | sed -n 's/^\([a-z0-9_.]*\(\[\]\)*[a-z0-9_.]*\): .*/\1/p' >"$list"
+        some "$list"
+        while IFS= read -r key; do
+            grep -qE "(^|[^a-z0-9_])${key##*.}:" "$sample" || {
+                echo "$sample: does not show $key"
+                code=1
+            }
+        done <"$list"
+    done
+    return $code
 }
 
 if [ "${1-}" = tidy-unit ]; then
@@ -113,9 +159,9 @@ list=$(mktemp)
 trap 'rm -f "$list"' EXIT
 case ${1-} in
 format | shell | tree) "lint_$1" ;;
-tidy) lint_tidy "${2-}" ;;
+tidy | samples) "lint_$1" "${2-}" ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac

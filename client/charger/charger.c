@@ -224,6 +224,7 @@ static void help(void)
          "  -q, --quiet                say nothing but warnings and errors\n"
          "      --json                 messages as JSON lines, on stderr\n"
          "  -h, --help                 show this\n"
+         "      --config-help          every key of the configuration file\n"
          "      --version              show the version\n"
          "\n"
          "An interrupted fill leaves nothing half-usable: run the same command again.");
@@ -243,6 +244,10 @@ int charger_command(int argc, char **argv)
     say_open(&c.say);
     if (code == TG_OK && c.options.help) {
         help();
+        return EXIT_OK;
+    }
+    if (code == TG_OK && c.options.config_help) {
+        config_help(charger_config_rows);
         return EXIT_OK;
     }
     if (code == TG_OK && c.options.version) {

@@ -85,6 +85,7 @@ static const struct argument_row rows[] = {
     {"quiet", 'q', NULL, PLACE(quiet), NULL},
     {"json", 0, NULL, PLACE(json), NULL},
     {"help", 'h', NULL, PLACE(help), NULL},
+    {"config-help", 0, NULL, PLACE(config_help), NULL},
     {"version", 0, NULL, PLACE(version), NULL},
     {0},
 };
@@ -111,7 +112,7 @@ enum tg_code charger_options_parse(int argc, char **argv, struct charger_options
         .password.fd = -1, .pin.fd = -1, .chunk = CHARGER_CHUNK_DEFAULT, .low_water = LOW_WATER_DEFAULT};
     bool has_command = argc > 1 && strcmp(argv[1], "fill") == 0;
     TG_TRY(arguments_parse(argc - has_command, argv + has_command, rows, out, err));
-    return out->help || out->version ? TG_OK : check(out, err);
+    return out->help || out->config_help || out->version ? TG_OK : check(out, err);
 }
 
 static enum tg_code set(char **place, const char *value, struct tg_error *err)

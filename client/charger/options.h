@@ -23,7 +23,7 @@ struct charger_config { /* the file; config_free with charger_config_rows */
 extern const struct config_row charger_config_rows[];
 
 struct charger_options { /* texts are borrowed from argv */
-    bool help, version;
+    bool help, config_help, version;
     const char *config;
     const char *address, *certificate, *key, *ca; /* the key store; in place of the file, or of parts of it */
     struct shield_place shield;
@@ -33,8 +33,8 @@ struct charger_options { /* texts are borrowed from argv */
     bool quiet, json;
 };
 
-/* argv[0] is the program; argv[1] may be "fill". INVALID_ARGUMENT says what is wrong. With help or version
- * set, nothing else was checked. */
+/* argv[0] is the program; argv[1] may be "fill". INVALID_ARGUMENT says what is wrong. With help,
+ * config_help or version set, nothing else was checked. */
 enum tg_code charger_options_parse(int argc, char **argv, struct charger_options *out,
                                    struct tg_error *err) TG_MUST_CHECK;
 

@@ -105,8 +105,8 @@ static void put_endpoint(struct line *line, json_t *object, const char *key, con
     bool has_port = len > 0 && len <= ENDPOINT_MAX && colon[1] != '\0' &&
                     strspn(colon + 1, "0123456789") == strlen(colon + 1) && strlen(colon + 1) <= 5;
     if (has_port) {
-        bool in_brackets = text[0] == '[' && text[len - 1] == ']' && len > 2;
-        snprintf(host, sizeof host, "%.*s", (int)(len - 2 * in_brackets), text + in_brackets);
+        size_t bracket = text[0] == '[' && text[len - 1] == ']' && len > 2 ? 1 : 0;
+        snprintf(host, sizeof host, "%.*s", (int)(len - 2 * bracket), text + bracket);
         bool is_ip = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
         put_text(line, endpoint, is_ip ? "ip" : "hostname", host, ENDPOINT_MAX);
         put_number(line, endpoint, "port", strtoul(colon + 1, NULL, 10));

@@ -46,16 +46,16 @@ struct handshake {
     uint8_t session_id[SESSION_ID_LEN];
     char session_hex[2 * SESSION_ID_LEN + 1];
     uint32_t round; /* of Access-Challenge */
-    uint8_t radius_state[HANDSHAKE_STATE_MAX];
     size_t radius_state_len;
+    uint8_t radius_state[HANDSHAKE_STATE_MAX];
     char radius_server[HANDSHAKE_SERVER_MAX + 1];
 
     /* The verdict, once it is ACCEPT. */
     const struct policy *policy;
+    size_t radius_class_len;
+    uint8_t radius_class[HANDSHAKE_CLASS_MAX];
     bool accepted_reported; /* login.accepted is on its way to the audit log: session.ended must follow */
     uint32_t session_timeout_s, idle_timeout_s;
-    uint8_t radius_class[HANDSHAKE_CLASS_MAX];
-    size_t radius_class_len;
     char banner[HANDSHAKE_BANNER_MAX + 1];
 };
 
