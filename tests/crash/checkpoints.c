@@ -45,10 +45,10 @@ void checkpoints_look(void)
     int directory = open_log();
     bool there = read_now(directory, &now);
     close(directory);
-    const struct checkpoint *last = seen.count > 0 ? &seen.all[seen.count - 1] : NULL;
+    const struct checkpoint *last = seen.all != NULL && seen.count > 0 ? &seen.all[seen.count - 1] : NULL;
     if (!there || (last != NULL && last->size == now.size && merkle_equal(&last->root, &now.root)))
         return;
-    if (seen.count == seen.room) {
+    if (seen.all == NULL || seen.count == seen.room) {
         seen.room = seen.room == 0 ? 256 : 2 * seen.room;
         seen.all = realloc(seen.all, seen.room * sizeof *seen.all);
     }

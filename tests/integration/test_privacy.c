@@ -1,6 +1,7 @@
 /* Nothing secret in the audit log, in any service's log or in what tgctl prints: passwords, PINs, one-time
  * codes, quantum and other keys, whole tickets, RADIUS State and Class, in any of the forms in which bytes
  * are written. */
+#include <ctype.h>
 #include <ftw.h>
 #include <poll.h>
 #include <pty.h>
@@ -85,7 +86,7 @@ static void nowhere_in_any_form(const void *bytes, size_t len)
     hex_encode(bytes, len, text);
     nowhere(text, 2 * len);
     for (char *at = text; *at != '\0'; at++)
-        *at = (char)(*at >= 'a' ? *at - 'a' + 'A' : *at);
+        *at = (char)toupper((unsigned char)*at);
     nowhere(text, 2 * len);
     size_t whole = (size_t)EVP_EncodeBlock((unsigned char *)text, bytes, (int)(len / 3 * 3));
     nowhere(text, whole);

@@ -35,9 +35,8 @@ static enum tg_code read_position(const char *path, struct position *position, s
     TG_TRY(code);
     int end = 0;
     // NOLINTNEXTLINE(cert-err34-c): what is not exactly of this form is refused
-    bool good =
-        sscanf(text, "%" SCNu64 " %" SCNu64 "\n%n", &position->sequence, &position->mark, &end) == 2 &&
-        (size_t)end == len && text[0] >= '0' && text[0] <= '9';
+    int fields = sscanf(text, "%" SCNu64 " %" SCNu64 "\n%n", &position->sequence, &position->mark, &end);
+    bool good = fields == 2 && (size_t)end == len && text[0] >= '0' && text[0] <= '9';
     free(text);
     TG_ENSURE(good, err, TG_DATA_LOSS, "%s does not hold a position: remove it to export all once more",
               path);

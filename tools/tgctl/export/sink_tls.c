@@ -102,8 +102,8 @@ static void name_of(const char *to, char name[256])
 {
     const char *colon = strrchr(to, ':');
     size_t len = colon != NULL ? (size_t)(colon - to) : strlen(to);
-    bool brackets = len >= 2 && to[0] == '[' && to[len - 1] == ']';
-    snprintf(name, 256, "%.*s", (int)(len - 2 * brackets), to + brackets);
+    size_t bracket = len >= 2 && to[0] == '[' && to[len - 1] == ']' ? 1 : 0;
+    snprintf(name, 256, "%.*s", (int)(len - 2 * bracket), to + bracket);
 }
 
 static bool expect_name(SSL *ssl, const char *name)

@@ -100,7 +100,7 @@ enum tg_code sink_unix_open(const struct sink_options *options, struct sink **si
     const char *path = options->to + strlen("unix:");
     TG_ENSURE(path[0] != '\0' && strlen(path) < sizeof address.sun_path, err, TG_INVALID_ARGUMENT,
               "unix: wants the path of a socket, up to %zu bytes", sizeof address.sun_path - 1);
-    strcpy(address.sun_path, path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     struct unix_sink *local = calloc(1, sizeof *local);
     TG_ENSURE(local != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory");
     *local = (struct unix_sink){.base = {&unix_ops}, .fd = -1};

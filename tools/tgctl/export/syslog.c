@@ -22,7 +22,7 @@ static const char *field(const json_t *value, char *out, size_t max)
     const char *text = json_string_value(value);
     size_t len = 0;
     for (; text != NULL && text[len] != '\0' && len < max; len++)
-        out[len] = text[len] > ' ' && text[len] < 0x7f ? text[len] : '?';
+        out[len] = (char)(text[len] > ' ' && text[len] < 0x7f ? text[len] : '?');
     out[len] = '\0';
     return len > 0 ? out : "-";
 }
