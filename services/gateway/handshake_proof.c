@@ -52,12 +52,13 @@ static enum tg_code send_proof(struct connection *c, struct tg_error *err)
 static enum tg_code report(struct connection *c, struct tg_error *err)
 {
     const struct handshake *h = c->handshake;
+    const char *suite = suite_name(h->suite);
     Tg__Event event;
     event_init(&event, c, "handshake.authenticated", NULL);
     TG_ENSURE(audit_post(c->worker->gateway->audit, &event), err, TG_UNAVAILABLE,
               "too many events wait for the audit service");
     LOG(LOG_INFO, c->trace.hex, event.event, LOG_TEXT("source", c->source),
-        LOG_TEXT("shield", h->info.shield_id), LOG_TEXT("suite", suite_name(h->suite)));
+        LOG_TEXT("shield", h->info.shield_id), LOG_TEXT("suite", suite));
     return TG_OK;
 }
 

@@ -91,7 +91,7 @@ static void nowhere_in_any_form(const void *bytes, size_t len)
     size_t whole = (size_t)EVP_EncodeBlock((unsigned char *)text, bytes, (int)(len / 3 * 3));
     nowhere(text, whole);
     for (size_t i = 0; i < whole; i++)
-        text[i] = text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i];
+        text[i] = (char)(text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i]);
     nowhere(text, whole);
 }
 
