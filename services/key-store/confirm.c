@@ -11,6 +11,7 @@ struct confirm {
     struct task task;
     const Tg__ConfirmFillRequest *request; /* the call's */
     struct store_fill fill;
+    bool confirmed; /* by this task, in a transaction whose outcome may not be known */
     char detail[48];
 };
 
@@ -32,12 +33,13 @@ static enum tg_code confirm_apply(struct task *task, struct store *store, struct
     struct store_fill *fill = &confirm->fill;
     uint64_t now_s = task->ks->now_s();
     TG_TRY(find(confirm, store, err));
-    bool again = fill->confirmed_s != 0;
-    if (!again) {
+    bool again = fill->confirmed_s != 0 && !confirm->confirmed;
+    if (fill->confirmed_s == 0) {
         TG_ENSURE(fill->created_s + FILL_CONFIRM_WINDOW_S > now_s && fill->expires_s > now_s, err,
                   TG_FAILED_PRECONDITION,
                   "that fill was not confirmed in time and its keys are gone: fill again");
         TG_TRY(store->ops->fill_confirm(store, fill, now_s, err));
+        confirm->confirmed = true;
     }
     snprintf(confirm->detail, sizeof confirm->detail, "%u keys%s", fill->ready,
              again ? ", confirmed before" : "");

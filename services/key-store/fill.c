@@ -83,10 +83,7 @@ static enum tg_code make_rows(struct fill *fill, struct tg_error *err)
 static enum tg_code check_new(const struct fill *fill, struct store *store, struct tg_error *err)
 {
     struct store_key key;
-    struct store_fill own;
-    if (!fill->adopts || store->ops->fill_find(store, fill->row.id, &own, NULL) == TG_OK)
-        return TG_OK; /* found: applied again after a commit that had been thought lost */
-    for (size_t i = 0; i < fill->request->count; i++) {
+    for (size_t i = 0; fill->adopts && i < fill->request->count; i++) {
         enum tg_code code = store->ops->key_find(store, fill->sealed[i].key_id, &key, err);
         TG_ENSURE(code != TG_OK, err, TG_FAILED_PRECONDITION, "a key of that id is here already: fill again");
         if (code != TG_NOT_FOUND)

@@ -215,9 +215,11 @@ void handle_shield_add(struct rpc_call *call, const ProtobufCMessage *message)
 static enum tg_code shield_revoke_apply(struct task *task, struct store *store, struct tg_error *err)
 {
     struct change *change = (struct change *)task;
-    enum tg_code code =
-        store->ops->shield_revoke(store, change->shield.id, task->ks->now_s(), &change->keys_revoked, err);
+    uint32_t keys = 0;
+    enum tg_code code = store->ops->shield_revoke(store, change->shield.id, task->ks->now_s(), &keys, err);
     TG_ENSURE(code != TG_NOT_FOUND, err, TG_NOT_FOUND, "shield %s is not registered", change->shield.id);
+    if (keys > 0) /* or they are revoked already: by this very task, when it is applied again */
+        change->keys_revoked = keys;
     snprintf(change->detail, sizeof change->detail, "%u keys", change->keys_revoked);
     return code;
 }

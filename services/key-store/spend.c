@@ -15,7 +15,8 @@ struct spend {
     struct ticket ticket;
     char shield_id[NAME_ID_MAX + 1]; /* "" until the key is found */
     char detail[64];
-    bool again; /* it was spent by this very request before */
+    bool spent; /* by this task, in a transaction whose outcome may not be known */
+    bool again; /* it was spent by this very request before, in another call */
     uint8_t answer[STORE_ANSWER_MAX];
     size_t answer_len;
 };
@@ -91,6 +92,7 @@ static enum tg_code spend_ready(struct spend *spend, struct store *store, const 
 {
     TG_TRY(seal_answer(spend, key, qkud, err));
     tell_request(spend, "");
+    spend->spent = true;
     return store->ops->key_spend(store, key,
                                  &(struct store_spend){.now_s = spend->task.ks->now_s(),
                                                        .qkud_id = qkud->id,
@@ -109,8 +111,8 @@ static enum tg_code answer_again(struct spend *spend, struct store *store, const
     bool same = memcmp(key->request_id, rpc_call_request_id(spend->task.call), REQUEST_ID_LEN) == 0 &&
                 strcmp(key->spent_by, spend->request->qkud_id) == 0;
     TG_ENSURE(same, err, TG_FAILED_PRECONDITION, "%s", not_ready[KEY_SPENT]);
-    spend->again = true;
-    tell_request(spend, ", asked again");
+    spend->again = !spend->spent;
+    tell_request(spend, spend->again ? ", asked again" : "");
     enum tg_code code = store->ops->key_answer(store, key, ks->now_s() - ks->answer_window_s, spend->answer,
                                                &spend->answer_len, err);
     TG_ENSURE(code != TG_NOT_FOUND, err, TG_FAILED_PRECONDITION, "%s, and its answer is not kept any more",

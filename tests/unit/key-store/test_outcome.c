@@ -39,6 +39,15 @@ static int open_doubtful(void **state)
         assert_int_equal(doubted - before_, 2);                                                              \
     } while (0)
 
+/* The event is there, and its detail does not say `word`. */
+static void audited_without(struct rig *r, const char *name, const char *word)
+{
+    struct event event;
+    assert_true(find_event(r, name, false, &event));
+    if (strstr(event.detail, word) != NULL)
+        fail_msg("%s: %s", name, event.detail);
+}
+
 static void a_qkud_added_in_doubt_is_added_once(void **state)
 {
     struct rig *r = *state;
@@ -71,6 +80,9 @@ static void keys_made_confirmed_and_spent_in_doubt_are_so_once(void **state)
     IN_DOUBT(confirm(r, filled, "s1", 3));
     for (int i = 0; i < 3; i++)
         IN_DOUBT(spend_ok(r, filled->entries[i]));
+    assert_int_equal(atomic_load(&r->ks->keys_spent), 3);
+    audited_without(r, "keys.ready", "before");
+    audited_without(r, "key.spent", "again"); /* an auditor would look for the first time */
     for (int i = 0; i < 3; i++) {
         Tg__SpendRequest spend = spend_request(filled->entries[i]);
         refused(r->resolver, "Spend", &spend.base, TG_FAILED_PRECONDITION, "spent");
@@ -89,7 +101,10 @@ static void what_is_revoked_in_doubt_is_revoked(void **state)
     shield.shield_id = pb_string("s1");
     qkud.qkud_id = pb_string("q1");
     IN_DOUBT(done(r->admin, "KeyRevoke", &key.base));
-    IN_DOUBT(done(r->admin, "ShieldRevoke", &shield.base));
+    Tg__ShieldRevokeResponse *revoked = NULL;
+    IN_DOUBT(revoked = answered(r->admin, "ShieldRevoke", &shield.base));
+    assert_int_equal(revoked->keys_revoked, 1);
+    rpc_free_response(&revoked->base);
     IN_DOUBT(done(r->admin, "QkudRevoke", &qkud.base));
     Tg__SpendRequest spend = spend_request(filled->entries[1]);
     refused(r->resolver, "Spend", &spend.base, TG_PERMISSION_DENIED, "revoked");
