@@ -166,9 +166,17 @@ tgctl audit list --event login.refused | tail -n 1 | sed 's/^/     /'
 
 step 'What the audit log holds of her login, by the trace id that all parts share'
 show "tgctl audit list --trace $trace" tgctl audit list --trace "$trace"
-[ "$(tgctl --json audit list --trace "$trace" --event login.accepted | wc -l)" -eq 1 ] ||
-    fail 'the audit log does not hold that login'
+accepted=$(tgctl --json audit list --trace "$trace" --event login.accepted)
+[ "$(echo "$accepted" | wc -l)" -eq 1 ] || fail 'the audit log does not hold that login'
 show 'tgctl audit verify' tgctl audit verify
+
+step 'Proof of that login for somebody who has nothing but the log'\''s public key'
+sequence=$(echo "$accepted" | sed -n 's/.*"sequence":\([0-9]*\).*/\1/p')
+tgctl audit key >"$dir/run/log.vkey"
+wait_for 'the receipt' 50 tgctl audit receipt "$sequence" # a checkpoint covers an event within a second
+tgctl audit receipt "$sequence" >"$dir/run/$sequence.tlog-proof"
+show "tgctl audit receipt $sequence >$sequence.tlog-proof; tg-audit-verify --key log.vkey --receipt $sequence.tlog-proof" \
+    "$bin/tg-audit-verify" --key "$dir/run/log.vkey" --receipt "$dir/run/$sequence.tlog-proof"
 
 worked=yes
 [ "$once" = no ] || exit 0

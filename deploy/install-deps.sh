@@ -8,9 +8,12 @@ set -eu
 build='gcc libc6-dev cmake ninja-build pkg-config git protobuf-c-compiler
     libprotobuf-c-dev libnng-dev libmbedtls-dev libssl-dev libradcli-dev libyaml-dev libsqlite3-dev libuv1-dev
     libjansson-dev libseccomp-dev libgnutls28-dev nettle-dev libpq-dev libcurl4-openssl-dev libmicrohttpd-dev libp11-kit-dev'
+# clang, llvm and libclang-rt-dev: fuzz targets and readable reports of theirs. Go: checks the audit log independently.
 tests='libcmocka-dev clang clang-format clang-tidy llvm libclang-rt-dev shellcheck softhsm2 postgresql
     golang-go golang-golang-x-mod-dev'
-running='openssl netbase freeradius openssh-server openssh-client curl busybox procps help2man'
+# netbase: /etc/services, which radcli reads. help2man: man pages. The others are the demonstration's bank and intranet, and
+# tests use them as well.
+running='openssl netbase freeradius openssh-server openssh-client curl busybox help2man'
 
 fail() {
     echo "install-deps: $*" >&2

@@ -110,8 +110,11 @@ lint_tree() {
 # What the pages name in backquotes: paths from the top of the tree, bare names of sources, and in docs/seed.md tests.
 lint_pages() {
     files '*' >"$list"
-    cases=$(files 'tests/*.c' | xargs sed -n 's/^static void \([a-z0-9_]*\)(void \*\*.*/\1/p')
+    cases=$(grep -rhoE --include='*.c' '^static void [a-z0-9_]+\(void \*\*' tests | sed 's/.* \([a-z0-9_]*\)(.*/\1/')
     code=0
+    seed_cases | while read -r file case; do
+        grep -E "(^|/)$file\$" "$list" | xargs grep -q "^static void $case(" || echo "docs/seed.md: no $case in $file"
+    done | grep . && code=1
     for page in README.md docs/*.md; do
         for name in $(grep -o '`[^` ]*`' "$page" | tr -d '`' | sort -u); do
             case $name in
@@ -129,6 +132,17 @@ lint_pages() {
         done
     done
     return $code
+}
+
+# "FILE CASE" of each `FILE`: `CASE`, `CASE` in docs/seed.md.
+seed_cases() {
+    awk -F'`' '{
+        file = ""
+        for (i = 2; i <= NF; i += 2) {
+            if (file != "" && $(i - 1) ~ /^(: |, )$/ && $i !~ /\./) print file, $i
+            else file = $i ~ /\.c$/ && $(i + 1) == ": " ? $i : ""
+        }
+    }' docs/seed.md
 }
 
 # Keys as --config-help lists them: the last part of each has to stand in the sample, at least as a comment.
