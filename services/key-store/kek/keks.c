@@ -48,8 +48,11 @@ static enum tg_code count(struct keks *keks, struct store *store, struct tg_erro
 static enum tg_code list_apply(struct task *task, struct store *store, struct tg_error *err)
 {
     struct keks *keks = (struct keks *)task;
+    uint32_t wanted = 0;
     TG_TRY(count(keks, store, err));
-    return rotation_requested(store, &keks->rotating, err);
+    TG_TRY(rotation_requested(store, &wanted, err));
+    keks->rotating = wanted != 0;
+    return TG_OK;
 }
 
 static enum tg_code rotate_apply(struct task *task, struct store *store, struct tg_error *err)

@@ -14,12 +14,14 @@
 #include "services/key-store/await.h"
 
 enum { AUDIT_WAIT_MS = 2000 };
-static const char note[] = "kek rotation"; /* one byte: 1, under way */
+/* Holds the id of the KEK that all is to lie under (32 bit, big endian); 0: no rotation is under way. */
+static const char note[] = "kek rotation";
+enum { NOTE_LEN = 4 };
 
 /* Rows on their way; good: wrapped anew. */
 struct piece {
     uint32_t newest;
-    bool under_way;
+    uint32_t wanted; /* at least; 0: no rotation is under way */
     size_t count, good;
     struct {
         struct store_at_rest row;
@@ -45,19 +47,22 @@ struct rotation {
 
 /* ---- the note ---- */
 
-enum tg_code rotation_requested(struct store *store, bool *under_way, struct tg_error *err)
+enum tg_code rotation_requested(struct store *store, uint32_t *kek, struct tg_error *err)
 {
     uint8_t value[STORE_NOTE_MAX];
     size_t len = 0;
     enum tg_code code = store->ops->note_find(store, note, value, &len, err);
-    *under_way = code == TG_OK && len == 1 && value[0] == 1;
+    *kek = 0;
+    for (size_t i = 0; code == TG_OK && len == NOTE_LEN && i < len; i++)
+        *kek = *kek << 8 | value[i];
     return code == TG_NOT_FOUND ? TG_OK : code;
 }
 
-static enum tg_code set_note(struct store *store, bool under_way, struct tg_error *err)
+static enum tg_code set_note(struct store *store, uint32_t kek, struct tg_error *err)
 {
-    const uint8_t value = under_way ? 1 : 0;
-    return store->ops->note_set(store, note, &value, sizeof value, err);
+    const uint8_t value[NOTE_LEN] = {(uint8_t)(kek >> 24), (uint8_t)(kek >> 16), (uint8_t)(kek >> 8),
+                                     (uint8_t)kek};
+    return store->ops->note_set(store, note, value, sizeof value, err);
 }
 
 static void wake(struct rotation *r)
@@ -71,7 +76,7 @@ static void wake(struct rotation *r)
 /* What the thread reads next is queued behind this transaction. */
 enum tg_code rotation_request(struct rotation *r, struct store *store, struct tg_error *err)
 {
-    TG_TRY(set_note(store, true, err));
+    TG_TRY(set_note(store, keyring_newest(r->ring), err));
     wake(r);
     return TG_OK;
 }
@@ -91,8 +96,8 @@ static enum tg_code read_piece(void *arg, struct store *store, struct tg_error *
     struct piece *piece = arg;
     piece->count = 0;
     piece->good = 0;
-    TG_TRY(rotation_requested(store, &piece->under_way, err));
-    if (!piece->under_way)
+    TG_TRY(rotation_requested(store, &piece->wanted, err));
+    if (piece->wanted == 0 || piece->wanted > piece->newest)
         return TG_OK;
     return store->ops->rewrap_list(store, piece->newest, ROTATION_PIECE, keep_row, piece, err);
 }
@@ -197,7 +202,7 @@ static enum tg_code report(struct rotation *r, struct tg_error *err)
 static enum tg_code clear_note(void *arg, struct store *store, struct tg_error *err)
 {
     (void)arg;
-    return set_note(store, false, err);
+    return set_note(store, 0, err);
 }
 
 static enum tg_code finish(struct rotation *r, struct tg_error *err)
@@ -227,9 +232,14 @@ static enum tg_code step(struct rotation *r, bool *idle, struct tg_error *err)
     char bad[ROTATION_PROBLEM_MAX];
     piece->newest = keyring_newest(r->ring);
     TG_TRY(writer_await(r->writer, read_piece, piece, err));
-    *idle = !piece->under_way;
-    if (!piece->under_way)
+    *idle = piece->wanted == 0;
+    if (*idle)
         return TG_OK;
+    /* Another key store has it. To us, who do not know it, all seems to be done. */
+    TG_ENSURE(piece->wanted <= piece->newest, err, TG_FAILED_PRECONDITION,
+              "KEK %" PRIu32 " is to wrap all keys, and this key store does not have it: add it to keks and "
+              "reload (SIGHUP)",
+              piece->wanted);
     if (piece->count == 0)
         return finish(r, err);
     TG_TRY(rewrap_piece(r->ring, piece, bad, err));

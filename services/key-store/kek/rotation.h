@@ -4,7 +4,6 @@
 #ifndef TG_KEY_STORE_ROTATION_H
 #define TG_KEY_STORE_ROTATION_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/audit_client.h"
@@ -29,8 +28,8 @@ void rotation_stop(struct rotation *rotation);
 /* Inside a transaction: from its commit on a rotation is under way. */
 enum tg_code rotation_request(struct rotation *rotation, struct store *store,
                               struct tg_error *err) TG_MUST_CHECK;
-/* Inside a transaction: is one under way? */
-enum tg_code rotation_requested(struct store *store, bool *under_way, struct tg_error *err) TG_MUST_CHECK;
+/* Inside a transaction: the KEK that all is to lie under; 0: no rotation is under way. */
+enum tg_code rotation_requested(struct store *store, uint32_t *kek, struct tg_error *err) TG_MUST_CHECK;
 
 /* Any thread. */
 void rotation_status(struct rotation *rotation, struct rotation_status *out);

@@ -4,6 +4,8 @@
 
 #include <sqlite3.h>
 
+#include "services/key-store/await.h"
+
 static char second[128]; /* KEK 2's file */
 
 /* What SIGHUP would bring: KEK 1 as ever, and KEK 2 in that file. */
@@ -317,6 +319,31 @@ static void a_key_store_without_the_new_kek_says_so_and_takes_it_up(void **state
     rpc_free_response(&filled->base);
 }
 
+static enum tg_code ask_for_kek_2(void *arg, struct store *store, struct tg_error *err)
+{
+    static const uint8_t two[] = {0, 0, 0, 2};
+    (void)arg;
+    return store->ops->note_set(store, "kek rotation", two, sizeof two, err);
+}
+
+/* All keys lie under its own newest KEK: that the rotation is over is not for it to say. */
+static void a_key_store_without_the_new_kek_ends_no_rotation(void **state)
+{
+    struct rig *r = *state;
+    struct rig b;
+    struct tg_error err;
+    rpc_free_response(&fill_s1(r, 20)->base);
+    must(writer_await(r->ks->writer, ask_for_kek_2, NULL, &err), &err); /* r itself does not look yet */
+    open_beside(&b, r);
+    EVENTUALLY(strstr(see(&b).problem, "KEK 2 is to wrap all keys") != NULL);
+    assert_true(see(&b).rotating);
+    assert_int_equal(see(r).keys[1], 21);
+    reload(&b, second);
+    EVENTUALLY(is_over(&b));
+    assert_int_equal(see(&b).keys[2], 21);
+    close_beside(&b);
+}
+
 static void two_key_stores_rotate_together(void **state)
 {
     struct rig *r = *state;
@@ -353,6 +380,7 @@ int main(void)
         ROTATION_TEST(a_key_that_does_not_open_is_named_and_the_others_go_on, ON_FILE),
         ROTATION_TEST(it_goes_on_after_a_restart, ON_DISK),
         ROTATION_TEST(a_key_store_without_the_new_kek_says_so_and_takes_it_up, 1 << ON_POSTGRES),
+        ROTATION_TEST(a_key_store_without_the_new_kek_ends_no_rotation, 1 << ON_POSTGRES),
         ROTATION_TEST(two_key_stores_rotate_together, 1 << ON_POSTGRES),
     };
     return backends_run(tests, sizeof tests / sizeof *tests);
