@@ -54,6 +54,7 @@ const struct config_row audit_config_rows[] = {
      .max = 60000,
      .help = "Callers are refused when one write to the disk takes longer."},
     READING_ROWS("reading.", struct audit_config, reading),
+    ARCHIVER_ROWS("archive.", struct audit_config, archive),
     {.key = "witnesses",
      .type = CONFIG_TABLES,
      .offset = FIELD(witnesses),
@@ -99,10 +100,34 @@ static enum tg_code open_witnesses(struct audit *audit, const struct audit_confi
     return witnesses_open(&audit->witnesses, &options, err);
 }
 
+/* An event of our own. */
+static void submit(void *arg, Tg__Event *event, commit_done *done, void *done_arg)
+{
+    struct audit *audit = arg;
+    struct tg_error err = {0};
+    struct log_entry entry = {0};
+    uint8_t id[REQUEST_ID_LEN];
+    event->service = pb_string("audit");
+    random_bytes(id, sizeof id);
+    if (record_encode(event, audit->ticket_key, &entry.body, &entry.len, &err) != TG_OK)
+        done(done_arg, err.code, err.text, 0);
+    else
+        committer_submit(audit->committer, id, &entry, 1, done, done_arg);
+}
+
+static enum tg_code open_archiver(struct audit *audit, const struct archiver_config *config,
+                                  struct tg_error *err)
+{
+    const struct archiver_options options = {
+        .log = audit->log, .after_ms = (uint64_t)config->after, .report = submit, .arg = audit};
+    return archiver_open(&audit->archiver, &options, err);
+}
+
 static enum tg_code open_parts(struct audit *audit, const struct audit_config *config, struct tg_error *err)
 {
     TG_TRY(file_read_secret(config->ticket_key, RECORD_KEY_LEN, &audit->ticket_key, err));
     struct tlog_options log_options = {.directory = config->directory,
+                                       .archive = config->archive.directory,
                                        .origin = config->origin,
                                        .keys = config->signing_keys.items,
                                        .key_count = config->signing_keys.count};
@@ -121,6 +146,8 @@ static enum tg_code open_parts(struct audit *audit, const struct audit_config *c
     TG_TRY(verifier_open(&audit->verifier, audit->log, err));
     if (config->witnesses.count > 0)
         TG_TRY(open_witnesses(audit, config, err));
+    if (config->archive.directory != NULL)
+        TG_TRY(open_archiver(audit, &config->archive, err));
     return config->reading.listen != NULL
                ? reading_open(&audit->reading, &config->reading, audit->log, audit->queries, err)
                : TG_OK;
@@ -153,16 +180,8 @@ void audit_own_event(struct audit *audit, const char *name, const char *reason, 
     event.event = pb_string(name);
     event.outcome = reason == NULL ? TG__EVENT__OUTCOME__SUCCESS : TG__EVENT__OUTCOME__FAILURE;
     event.reason = pb_string(reason);
-    event.service = pb_string("audit");
     event.detail = pb_string(detail);
-    struct tg_error err = {0};
-    struct log_entry entry = {0};
-    uint8_t id[REQUEST_ID_LEN];
-    random_bytes(id, sizeof id);
-    if (record_encode(&event, audit->ticket_key, &entry.body, &entry.len, &err) != TG_OK)
-        LOG(LOG_ERROR, NULL, "audit.own_event_failed", LOG_ERR(&err));
-    else
-        committer_submit(audit->committer, id, &entry, 1, own_event_done, NULL);
+    submit(audit, &event, own_event_done, NULL);
 }
 
 enum tg_code audit_start(void *state, struct tg_error *err)
@@ -176,6 +195,8 @@ enum tg_code audit_start(void *state, struct tg_error *err)
         TG_TRY(reading_start(audit->reading, err));
     if (audit->witnesses != NULL)
         TG_TRY(witnesses_start(audit->witnesses, err));
+    if (audit->archiver != NULL)
+        TG_TRY(archiver_start(audit->archiver, err));
     audit->started = true;
     audit_own_event(audit, "audit.started", NULL, "version " TG_VERSION);
     return TG_OK;
@@ -193,6 +214,7 @@ void audit_drain(void *state, unsigned timeout_ms)
 {
     struct audit *audit = state;
     (void)timeout_ms;
+    archiver_stop(audit->archiver);
     reading_stop(audit->reading);
     query_engine_stop(audit->queries);
     verifier_stop(audit->verifier);
@@ -206,15 +228,17 @@ void audit_close(void *state)
     witnesses_close(audit->witnesses);
     reading_close(audit->reading);
     verifier_close(audit->verifier);
+    bool archived = archiver_close(audit->archiver);
     if (audit->started) {
         audit_own_event(audit, "audit.stopped", NULL, "");
         committer_drain(audit->committer, 1000);
     }
-    bool ended = committer_close(audit->committer);
+    bool ended = archived && committer_close(audit->committer);
     if (!ended) {
         LOG(LOG_ERROR, NULL, "audit.disk_hangs",
-            LOG_TEXT("error", "the disk does not answer; ending without it"));
-        return; /* the writer still uses the rest, until the process has ended */
+            LOG_TEXT("error", archived ? "the disk does not answer; ending without it"
+                                       : "the archive does not answer; ending without it"));
+        return; /* who waits for it still uses the rest, until the process has ended */
     }
     query_engine_close(audit->queries);
     if (audit->log != NULL)

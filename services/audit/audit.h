@@ -9,6 +9,7 @@
 #include "common/rpc/rpc.h"
 #include "common/secret.h"
 #include "common/service/service.h"
+#include "services/audit/archiver.h"
 #include "services/audit/committer.h"
 #include "services/audit/log_writer.h"
 #include "services/audit/query.h"
@@ -25,6 +26,7 @@ struct audit_config {
     int64_t queue_events;
     int64_t disk_timeout; /* ms */
     struct reading_config reading;
+    struct archiver_config archive;
     struct config_list witnesses; /* struct witness_config */
     int64_t witness_quorum;
 };
@@ -38,6 +40,7 @@ struct audit {
     struct verifier *verifier;
     struct reading *reading;     /* NULL: off */
     struct witnesses *witnesses; /* NULL: there are none */
+    struct archiver *archiver;   /* NULL: off */
     bool started;
 };
 

@@ -101,24 +101,12 @@ struct making {
     bool failed;
 };
 
-/* 0: the line names none. */
-static uint64_t time_of(const char *line, size_t len)
-{
-    static const char prefix[] = ",\"time\":";
-    const char *at = memmem(line, len, prefix, sizeof prefix - 1);
-    uint64_t ms = 0;
-    if (at != NULL)
-        for (at += sizeof prefix - 1; at < line + len && *at >= '0' && *at <= '9'; at++)
-            ms = ms * 10 + (uint64_t)(*at - '0');
-    return ms;
-}
-
 static bool take_line(void *arg, uint64_t sequence, const char *line, size_t len)
 {
     struct making *making = arg;
     struct term_value values[TERMS];
     uint64_t hashes[TERM_HASHES_MAX];
-    uint64_t ms = time_of(line, len);
+    uint64_t ms = terms_time(line, len);
     (void)sequence;
     terms_find(line, len, values);
     size_t count = terms_hash(values, hashes);

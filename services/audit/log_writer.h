@@ -25,6 +25,13 @@ struct log_entry {
 /* One stored line; borrowed. False: that was enough. */
 typedef bool log_visit(void *arg, uint64_t sequence, const char *line, size_t len);
 
+/* What verify has found. */
+struct log_verdict {
+    uint64_t entries; /* that are good */
+    uint64_t
+        archived; /* of these, only by their hashes: the entries themselves lie in an archive that is away */
+};
+
 struct log_writer_ops {
     /* All of it durable on TG_OK, in this order, from sequence *first on; otherwise none of it ever shows.
      * RESOURCE_EXHAUSTED: no room. UNAVAILABLE: the disk failed. Either may be tried again with the next
@@ -34,14 +41,14 @@ struct log_writer_ops {
     /* The sequence that the next entry will get; smaller ones are durable. The first entry has 0. */
     uint64_t (*next)(struct log_writer *log);
     /* Visits durable lines from sequence `from` on, in order. DATA_LOSS: a file cannot be read as it was
-     * written. */
+     * written. UNAVAILABLE: the disk fails, or they lie in an archive that is away; the text says which. */
     enum tg_code (*read)(struct log_writer *log, uint64_t from, log_visit *visit, void *arg,
                          struct tg_error *err);
     /* Checks all that was durable when it started, once a checkpoint covers that, and (unless NULL) that the
-     * log continues an older checkpoint, a signed note; *entries counts what is good. DATA_LOSS: the text
+     * log continues an older checkpoint, a signed note. DATA_LOSS: the text
      * names the first bad file. CANCELLED: `go_on` answered false, as it is asked now and then. */
     enum tg_code (*verify)(struct log_writer *log, const char *older, bool (*go_on)(void *arg), void *arg,
-                           uint64_t *entries, struct tg_error *err);
+                           struct log_verdict *verdict, struct tg_error *err);
 
     /* Starts what runs in the background; before that nothing gets into tiles. */
     enum tg_code (*start)(struct log_writer *log, struct tg_error *err);

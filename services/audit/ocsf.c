@@ -55,6 +55,8 @@ static const struct ocsf_kind kinds[] = {
     {"audit.recovered", OCSF_APPLICATION_LIFECYCLE, OTHER, "Recover", OCSF_HIGH},
     {"audit.replica_behind", OCSF_APPLICATION_LIFECYCLE, OTHER, "Fall Behind", OCSF_HIGH},
     {"audit.replica_caught_up", OCSF_APPLICATION_LIFECYCLE, OTHER, "Catch Up", OCSF_INFORMATIONAL},
+    {"audit.archived", OCSF_APPLICATION_LIFECYCLE, OTHER, "Archive", OCSF_INFORMATIONAL},
+    {"audit.archive_failed", OCSF_APPLICATION_LIFECYCLE, OTHER, "Archive", OCSF_HIGH},
     {"audit.witnesses_behind", OCSF_APPLICATION_LIFECYCLE, OTHER, "Fall Behind", OCSF_HIGH},
     {"audit.witnessed_again", OCSF_APPLICATION_LIFECYCLE, OTHER, "Catch Up", OCSF_INFORMATIONAL},
     {"source.low", OCSF_APPLICATION_LIFECYCLE, OTHER, "Run Low", OCSF_HIGH},

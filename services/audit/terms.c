@@ -53,6 +53,17 @@ void terms_find(const char *line, size_t len, struct term_value values[TERMS])
         values[TERM_FAMILY] = (struct term_value){event->text, (size_t)(stop + 1 - event->text)};
 }
 
+uint64_t terms_time(const char *line, size_t len)
+{
+    static const char prefix[] = ",\"time\":";
+    const char *at = memmem(line, len, prefix, sizeof prefix - 1);
+    uint64_t ms = 0;
+    if (at != NULL)
+        for (at += sizeof prefix - 1; at < line + len && *at >= '0' && *at <= '9'; at++)
+            ms = ms * 10 + (uint64_t)(*at - '0');
+    return ms;
+}
+
 /* FNV-1a, and the last step of SplitMix64, which spreads it over all bits. Nothing secret hangs on it: who
  * makes values collide makes a search slower, not wrong. */
 static uint64_t hash_value(int term, const struct term_value *value)

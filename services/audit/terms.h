@@ -31,6 +31,9 @@ struct term_value {
 /* Finds all of a line's. */
 void terms_find(const char *line, size_t len, struct term_value values[TERMS]);
 
+/* Milliseconds since 1970; 0: the line names none. */
+uint64_t terms_time(const char *line, size_t len);
+
 /* Numbers under which a line with these values is filed, each alone and some in pairs, so that a search for
  * both does not look at all lines that have one of them. The same for a line and for what is looked for in
  * it. */

@@ -226,6 +226,7 @@ static void tlog_close(struct log_writer *writer)
     merkle_free(log->merkle);
     note_keys_free(&log->keys);
     free(log->note);
+    free(log->archive);
     free(log);
 }
 
@@ -252,6 +253,10 @@ static enum tg_code open_parts(struct tlog *log, const struct tlog_options *opti
     log->merkle = merkle_new();
     TG_ENSURE(log->merkle != NULL && log->keys.count > 0, err, TG_FAILED_PRECONDITION,
               "the audit log needs a key to sign with");
+    if (options->archive != NULL) {
+        log->archive = strdup(options->archive);
+        TG_ENSURE(log->archive != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory for the audit log");
+    }
     TG_TRY(lock_directory(log, options->directory, err));
     return tlog_recover(log, err);
 }

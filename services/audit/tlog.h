@@ -26,6 +26,7 @@ struct tlog_options {
     const char *origin;       /* first line of its checkpoints, and the name of its keys */
     const char *const *keys;  /* files of private keys (note.h); each signs */
     size_t key_count;         /* 1 to NOTE_KEYS_MAX */
+    const char *archive;      /* directory of what tlog_archive.h has moved; NULL: none */
     const struct tlog_io *io; /* NULL: the system's */
     off_t journal_size;       /* 0: 16 MiB; a journal's file is left for a new one at this size */
     unsigned integrate_ms;    /* 0: 300; how long entries wait for company before they go into tiles */
@@ -36,7 +37,7 @@ struct tlog_options {
 enum tg_code tlog_open(struct log_writer **log, const struct tlog_options *options,
                        struct tg_error *err) TG_MUST_CHECK;
 
-/* ---- between tlog.c, tlog_read.c, tlog_recover.c and tlog_integrate.c ---- */
+/* ---- between tlog.c, tlog_archive.c, tlog_read.c, tlog_recover.c and tlog_integrate.c ---- */
 
 /* A batch that is durable in the journal and not yet in tiles. */
 struct tlog_batch {
@@ -53,6 +54,7 @@ struct tlog {
     const struct tlog_io *io;
     struct note_keys keys;
     char origin[NOTE_NAME_MAX + 1];
+    char *archive; /* NULL: none */
     unsigned integrate_ms;
     int directory;
     int lock_fd;
@@ -90,6 +92,18 @@ struct tlog_batch *tlog_batch_new(size_t len);
 void tlog_push(struct tlog *log, struct tlog_batch *batch);
 void tlog_release(struct tlog *log, struct tlog_batch *batch); /* the lock is held */
 
+/* Until a checkpoint covers all below `end`. False: not in time, or not wanted any longer. */
+bool tlog_wait_covered(struct tlog *log, uint64_t end, uint64_t until_ms, bool (*go_on)(void *arg),
+                       void *arg);
+/* The archive's directory, to be closed; -1: there is none, or it is away. */
+int tlog_open_archive(const struct tlog *log);
+/* A bundle of entries, from the log or from its archive, and then checked. UNAVAILABLE: it lies in an archive
+ * that is away; the text says which entries do. */
+enum tg_code tlog_read_bundle(struct tlog *log, const struct tile *tile, struct tile_bytes *bytes,
+                              struct tg_error *err) TG_MUST_CHECK;
+/* The forms of a tile from when it was not full. */
+void tlog_remove_partial(const struct tlog *log, const struct tile *tile);
+
 /* Signs and publishes a checkpoint of log->next_tree. */
 enum tg_code tlog_publish(struct tlog *log, char **note, struct checkpoint *checkpoint,
                           struct tg_error *err) TG_MUST_CHECK;
@@ -108,6 +122,6 @@ enum tg_code tlog_consistency(struct log_writer *writer, uint64_t old, uint64_t 
                               struct merkle_hash proof[MERKLE_PROOF_MAX], size_t *count,
                               struct tg_error *err) TG_MUST_CHECK;
 enum tg_code tlog_verify(struct log_writer *writer, const char *older, bool (*go_on)(void *arg), void *arg,
-                         uint64_t *entries, struct tg_error *err) TG_MUST_CHECK;
+                         struct log_verdict *verdict, struct tg_error *err) TG_MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "services/audit/bundle.h"
 #include "services/audit/proof.h"
 #include "services/audit/tree.h"
 
@@ -19,6 +20,7 @@ struct walk {
     struct tree tree;
     struct tile_bytes bundle;
     struct tile_bytes seen;
+    uint64_t announced; /* smaller sequences may be missing */
 };
 
 enum tg_code tlog_read_checkpoint(int directory, char **note, size_t *len, struct tg_error *err)
@@ -113,23 +115,64 @@ static enum tg_code compare_tile(void *arg, const struct tile *tile, const struc
     return check_partials(walk, tile, (const uint8_t *)hashes, len, err);
 }
 
-static enum tg_code check_bundle(struct walk *walk, uint64_t index, struct tg_error *err)
+static enum tg_code add_leaf(struct walk *walk, const struct merkle_hash *leaf, struct tg_error *err)
+{
+    return tree_add(&walk->tree, walk->merkle, leaf, compare_tile, walk, err);
+}
+
+static enum tg_code check_present(struct walk *walk, const struct tile *tile, struct tg_error *err)
 {
     struct tlog_check *check = walk->check;
-    struct tile tile = tile_of(check->checkpoint.size, TILE_ENTRIES, index);
     const char *entry = NULL;
     size_t len = 0;
-    TG_TRY(tile_read(check->directory, &tile, &walk->bundle, err));
-    TG_TRY(check_partials(walk, &tile, walk->bundle.data, walk->bundle.len, err));
+    TG_TRY(check_partials(walk, tile, walk->bundle.data, walk->bundle.len, err));
     const uint8_t *at = walk->bundle.data;
     while (tile_next_entry(&at, walk->bundle.data + walk->bundle.len, &entry, &len)) {
         struct merkle_hash leaf;
         merkle_leaf(walk->merkle, entry, len, &leaf);
-        TG_TRY(tree_add(&walk->tree, walk->merkle, &leaf, compare_tile, walk, err));
+        TG_TRY(add_leaf(walk, &leaf, err));
+        uint64_t announced = check->archived > 0 ? bundle_announced(entry, len) : 0;
+        walk->announced = announced > walk->announced ? announced : walk->announced;
     }
-    if (tile.width == TILE_WIDTH)
+    if (tile->width == TILE_WIDTH)
         check->entries = walk->tree.size;
     return TG_OK;
+}
+
+/* An archived bundle that we are not shown: the tree goes on with its hashes. */
+static enum tg_code check_absent(struct walk *walk, uint64_t index, struct tg_error *err)
+{
+    struct tlog_check *check = walk->check;
+    const struct tile bundle = {TILE_ENTRIES, index, TILE_WIDTH};
+    const struct tile hashes = {0, index, TILE_WIDTH};
+    char path[TILE_PATH_MAX];
+    tile_path(&bundle, path);
+    TG_ENSURE(check->archive < 0, err, TG_DATA_LOSS,
+              "%s is neither in the log nor in its archive. Is this the right archive, and all of it?", path);
+    /* While we look on, a running service may take away one after the other, the oldest first. */
+    TG_ENSURE(index == 0 || !bundle_is_in(check->directory, index - 1), err, TG_DATA_LOSS,
+              "%s is missing, and older ones are there: it is lost", path);
+    TG_ENSURE(!bundle_has_partials(check->directory, index), err, TG_DATA_LOSS,
+              "%s.p is there without its full form", path);
+    TG_TRY(tile_read(check->directory, &hashes, &walk->bundle, err));
+    for (unsigned i = 0; i < TILE_WIDTH; i++)
+        TG_TRY(add_leaf(walk, (const struct merkle_hash *)walk->bundle.data + i, err));
+    check->archived += TILE_WIDTH;
+    check->entries = walk->tree.size;
+    return TG_OK;
+}
+
+static enum tg_code check_bundle(struct walk *walk, uint64_t index, struct tg_error *err)
+{
+    struct tlog_check *check = walk->check;
+    struct bundle_places places = {check->directory, check->archive};
+    struct tile tile = tile_of(check->checkpoint.size, TILE_ENTRIES, index);
+    bool archived = false;
+    enum tg_code code = bundle_read(&places, &tile, &walk->bundle, &archived, err);
+    if (code == TG_NOT_FOUND)
+        return check_absent(walk, index, err);
+    TG_TRY(code);
+    return check_present(walk, &tile, err);
 }
 
 static enum tg_code check_entries(struct walk *walk, struct tg_error *err)
@@ -148,6 +191,10 @@ static enum tg_code check_entries(struct walk *walk, struct tg_error *err)
     TG_ENSURE(merkle_equal(&root, &check->checkpoint.root), err, TG_DATA_LOSS,
               "the tree of %" PRIu64 " entries is not the one that the checkpoint signs",
               check->checkpoint.size);
+    TG_ENSURE(walk->announced >= check->archived, err, TG_DATA_LOSS,
+              "events 0 to %" PRIu64 " are not in the log, but it announces only that %" PRIu64
+              " went to an archive: the others are lost",
+              check->archived - 1, walk->announced);
     check->entries = walk->tree.size;
     return TG_OK;
 }
@@ -188,7 +235,7 @@ static enum tg_code check_all(struct walk *walk, struct tg_error *err)
 enum tg_code tlog_check(struct tlog_check *check, struct tg_error *err)
 {
     struct walk *walk = calloc(1, sizeof *walk);
-    check->entries = 0;
+    check->entries = check->archived = 0;
     TG_ENSURE(walk != NULL, err, TG_RESOURCE_EXHAUSTED, "no memory to check the log");
     walk->check = check;
     walk->merkle = merkle_new();

@@ -1,5 +1,10 @@
 /* Checks a whole log in a directory: every entry against its tile, every tile against the one above it, the
- * root against the signed checkpoint. Needs nothing but the files and the public keys; reads only. */
+ * root against the signed checkpoint. Needs nothing but the files and the public keys; reads only.
+ *
+ * The oldest entries may have gone to an archive (tlog_archive.h). With its directory they are checked like
+ * all others. Without it their hashes are, which never leave the log; and their going must have been
+ * announced: by an event audit.archived, signed like all others, that is later than what it names. What is
+ * missing beyond that, or behind an entry that is there, is lost. */
 #ifndef TG_AUDIT_TLOG_CHECK_H
 #define TG_AUDIT_TLOG_CHECK_H
 
@@ -7,6 +12,7 @@
 
 struct tlog_check {
     int directory;
+    int archive; /* -1: none */
     const struct note_keys *keys;
     const char *older; /* a checkpoint that the log must continue; NULL: none */
     size_t older_len;
@@ -15,6 +21,7 @@ struct tlog_check {
 
     struct checkpoint checkpoint; /* what was found */
     uint64_t entries;             /* that are good; fewer than the checkpoint's after a failure */
+    uint64_t archived;            /* of these, by their hashes only */
 };
 
 /* DATA_LOSS: the text names the first file that is not as it was written. UNAUTHENTICATED: signed by others.

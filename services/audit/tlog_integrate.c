@@ -146,8 +146,7 @@ enum tg_code tlog_publish(struct tlog *log, char **note, struct checkpoint *chec
     return code;
 }
 
-/* The partial forms of a tile that is full by now. */
-static void remove_partial(const struct tlog *log, const struct tile *tile)
+void tlog_remove_partial(const struct tlog *log, const struct tile *tile)
 {
     char path[TILE_PATH_MAX];
     char name[TILE_PATH_MAX + 8];
@@ -167,7 +166,7 @@ static void remove_partials(const struct tlog *log, uint64_t from, uint64_t to)
         int shift = level == TILE_ENTRIES ? 8 : 8 * level + 8;
         for (uint64_t index = shift < 64 ? from >> shift : 0; shift < 64 && index < to >> shift; index++) {
             const struct tile tile = {level, index, TILE_WIDTH};
-            remove_partial(log, &tile);
+            tlog_remove_partial(log, &tile);
         }
     }
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/monotonic.h"
 #include "common/trace.h"
@@ -73,7 +74,7 @@ enum tg_code tlog_read(struct log_writer *writer, uint64_t from, log_visit *visi
             more = visit_batch(log, batch, &from, visit, arg);
         } else if (from < covered) {
             struct tile tile = tile_of(covered, TILE_ENTRIES, from / TILE_WIDTH);
-            code = tile_read(log->directory, &tile, &bundle, err);
+            code = tlog_read_bundle(log, &tile, &bundle, err);
             if (code == TG_OK)
                 more = visit_entries(bundle.data, bundle.data + bundle.len, tile.index * TILE_WIDTH, &from,
                                      visit, arg);
@@ -87,9 +88,7 @@ enum tg_code tlog_read(struct log_writer *writer, uint64_t from, log_visit *visi
 
 /* ---- proofs ---- */
 
-/* Until a checkpoint covers all below `end`. False: not in time, or not wanted any longer. */
-static bool wait_covered(struct tlog *log, uint64_t end, uint64_t until_ms, bool (*go_on)(void *arg),
-                         void *arg)
+bool tlog_wait_covered(struct tlog *log, uint64_t end, uint64_t until_ms, bool (*go_on)(void *arg), void *arg)
 {
     enum { LOOK_MS = 100 };
     pthread_mutex_lock(&log->lock);
@@ -157,7 +156,7 @@ enum tg_code tlog_receipt(struct log_writer *writer, uint64_t sequence, unsigned
     char *note = NULL;
     uint64_t size = 0;
     TG_ENSURE(sequence < tlog_next(writer), err, TG_NOT_FOUND, "there is no event %" PRIu64, sequence);
-    TG_ENSURE(wait_covered(log, sequence + 1, clock_now_ms() + wait_ms, NULL, NULL), err, TG_UNAVAILABLE,
+    TG_ENSURE(tlog_wait_covered(log, sequence + 1, clock_now_ms() + wait_ms, NULL, NULL), err, TG_UNAVAILABLE,
               "no checkpoint covers event %" PRIu64 " yet: try again", sequence);
     TG_TRY(newest(log, &note, &size, err));
     enum tg_code code = tlog_read(writer, sequence, keep_entry, &receipt, err);
@@ -182,7 +181,8 @@ enum tg_code tlog_tile(struct log_writer *writer, const struct tile *tile, struc
     struct tile newest_one = tile_of(covered, tile->level, tile->index);
     TG_ENSURE(tile->width > 0 && tile->width <= newest_one.width, err, TG_NOT_FOUND,
               "no checkpoint covers this tile");
-    return tile_read(log->directory, tile, bytes, err);
+    return tile->level == TILE_ENTRIES ? tlog_read_bundle(log, tile, bytes, err)
+                                       : tile_read(log->directory, tile, bytes, err);
 }
 
 enum tg_code tlog_consistency(struct log_writer *writer, uint64_t old, uint64_t *size,
@@ -203,17 +203,20 @@ enum tg_code tlog_consistency(struct log_writer *writer, uint64_t old, uint64_t 
 }
 
 enum tg_code tlog_verify(struct log_writer *writer, const char *older, bool (*go_on)(void *arg), void *arg,
-                         uint64_t *entries, struct tg_error *err)
+                         struct log_verdict *verdict, struct tg_error *err)
 {
     struct tlog *log = of(writer);
     struct tlog_check check = {.directory = log->directory,
+                               .archive = tlog_open_archive(log),
                                .keys = &log->keys,
                                .older = older,
                                .older_len = older == NULL ? 0 : strlen(older),
                                .go_on = go_on,
                                .arg = arg};
-    (void)wait_covered(log, tlog_next(writer), UINT64_MAX, go_on, arg);
+    (void)tlog_wait_covered(log, tlog_next(writer), UINT64_MAX, go_on, arg);
     enum tg_code code = tlog_check(&check, err);
-    *entries = check.entries;
+    if (check.archive >= 0)
+        close(check.archive);
+    *verdict = (struct log_verdict){.entries = check.entries, .archived = check.archived};
     return code;
 }

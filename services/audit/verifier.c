@@ -51,12 +51,15 @@ static void run_verify(void *arg, bool ending)
         task_end(task, TG_UNAVAILABLE, "the audit service is ending", NULL);
         return;
     }
-    enum tg_code code = log->ops->verify(log, task->older, go_on, task, &response.entries, &err);
+    struct log_verdict verdict = {0};
+    enum tg_code code = log->ops->verify(log, task->older, go_on, task, &verdict, &err);
     if (code != TG_OK && code != TG_DATA_LOSS && code != TG_UNAUTHENTICATED) {
         task_end(task, code == TG_CANCELLED ? TG_DEADLINE_EXCEEDED : code, err.text, NULL);
         return;
     }
     response.intact = code == TG_OK;
+    response.entries = verdict.entries;
+    response.archived = verdict.archived;
     if (!response.intact) {
         LOG(LOG_ERROR, NULL, "audit.log_broken", LOG_NUMBER("good_entries", response.entries), LOG_ERR(&err));
         response.problem = err.text;

@@ -16,9 +16,10 @@
 
 enum { EXIT_GOOD = 0, EXIT_BAD = 1, GO_ON = -1, KEY_FILE_MAX = NOTE_KEYS_MAX * NOTE_VKEY_MAX };
 
-static const char usage[] = "Usage: tg-audit-verify --key KEY [--key KEY] [--checkpoint FILE] DIRECTORY\n"
-                            "       tg-audit-verify --key KEY [--key KEY] --receipt FILE\n"
-                            "       tg-audit-verify --version | --help\n";
+static const char usage[] =
+    "Usage: tg-audit-verify --key KEY [--key KEY] [--checkpoint FILE] [--archive DIR] DIRECTORY\n"
+    "       tg-audit-verify --key KEY [--key KEY] --receipt FILE\n"
+    "       tg-audit-verify --version | --help\n";
 
 /* Laid out so that help2man makes the man page from it. */
 static const char help[] =
@@ -35,6 +36,9 @@ static const char help[] =
     "  -c, --checkpoint FILE the log must also continue this older checkpoint: finds logs that were rolled "
     "back or\n"
     "                        forked\n"
+    "  -a, --archive DIR     where the oldest entries were moved to; without it only their hashes are looked "
+    "at,\n"
+    "                        and that the log announces that they went\n"
     "  -r, --receipt FILE    check a receipt (tgctl audit receipt) instead, and print its entry\n"
     "  -V, --version         print the version\n"
     "  -h, --help            print this\n"
@@ -52,6 +56,7 @@ struct arguments {
     const char *checkpoint;
     const char *receipt;
     const char *directory;
+    const char *archive;
 };
 
 static int say(int code, const struct tg_error *err)
@@ -102,6 +107,9 @@ static int take_option(struct arguments *arguments, int option)
     case 'r':
         arguments->receipt = optarg;
         return GO_ON;
+    case 'a':
+        arguments->archive = optarg;
+        return GO_ON;
     case 'V':
         printf("tg-audit-verify (TicketGate) %s\n", TG_VERSION);
         return EXIT_GOOD;
@@ -116,20 +124,24 @@ static int take_option(struct arguments *arguments, int option)
 static int read_arguments(struct arguments *arguments, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"key", required_argument, NULL, 'k'},     {"checkpoint", required_argument, NULL, 'c'},
-        {"receipt", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"key", required_argument, NULL, 'k'},
+        {"checkpoint", required_argument, NULL, 'c'},
+        {"receipt", required_argument, NULL, 'r'},
+        {"version", no_argument, NULL, 'V'},
+        {"archive", required_argument, NULL, 'a'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int code = GO_ON;
     for (int option = 0;
-         code == GO_ON && (option = getopt_long(argc, argv, "k:c:r:Vh", options, NULL)) != -1;)
+         code == GO_ON && (option = getopt_long(argc, argv, "k:c:r:a:Vh", options, NULL)) != -1;)
         code = take_option(arguments, option);
     if (code != GO_ON)
         return code;
     arguments->directory = optind < argc ? argv[optind] : NULL;
     bool one_thing = (arguments->directory != NULL) != (arguments->receipt != NULL);
     if (arguments->keys.count == 0 || !one_thing || argc - optind > 1 ||
-        (arguments->receipt != NULL && arguments->checkpoint != NULL)) {
+        (arguments->receipt != NULL && (arguments->checkpoint != NULL || arguments->archive != NULL))) {
         fprintf(stderr, "%s", usage);
         return EX_USAGE;
     }
@@ -138,34 +150,51 @@ static int read_arguments(struct arguments *arguments, int argc, char **argv)
 
 /* ---- checking ---- */
 
+static enum tg_code open_directory(const char *path, int *fd, struct tg_error *err)
+{
+    if (path == NULL)
+        return TG_OK;
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    TG_ENSURE(*fd >= 0, err, TG_NOT_FOUND, "cannot open %s: %s", path, strerror(errno));
+    return TG_OK;
+}
+
+static enum tg_code check_opened(const struct arguments *arguments, struct tlog_check *check,
+                                 struct tg_error *err)
+{
+    char *older = NULL;
+    struct tg_error wrong = {0};
+    if (arguments->checkpoint != NULL)
+        TG_ENSURE(file_read(arguments->checkpoint, NOTE_MAX, &older, &check->older_len, &wrong) == TG_OK, err,
+                  TG_NOT_FOUND, "%s", wrong.text);
+    check->older = older;
+    uint64_t start_ms = clock_now_ms();
+    enum tg_code code = tlog_check(check, &wrong);
+    free(older);
+    TG_ENSURE(code == TG_OK, err, code, "%" PRIu64 " entries are good, then: %s", check->entries, wrong.text);
+    printf("%s: %" PRIu64 " entries, all as signed (%" PRIu64 " ms)\n", check->checkpoint.origin,
+           check->entries, clock_now_ms() - start_ms);
+    if (check->archived > 0)
+        printf("not looked at: entries 0 to %" PRIu64
+               ", which lie in an archive (--archive DIR); their hashes are in the tree\n",
+               check->archived - 1);
+    return TG_OK;
+}
+
 static int check_directory(const struct arguments *arguments)
 {
     struct tg_error err = {0};
-    char *older = NULL;
-    struct tlog_check check = {.keys = &arguments->keys};
-    if (arguments->checkpoint != NULL) {
-        if (file_read(arguments->checkpoint, NOTE_MAX, &older, &check.older_len, &err) != TG_OK)
-            return say(EX_NOINPUT, &err);
-        check.older = older;
-    }
-    check.directory = open(arguments->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (check.directory < 0) {
-        fprintf(stderr, "tg-audit-verify: cannot open %s: %s\n", arguments->directory, strerror(errno));
-        free(older);
-        return EX_NOINPUT;
-    }
-    uint64_t start_ms = clock_now_ms();
-    enum tg_code code = tlog_check(&check, &err);
-    uint64_t took_ms = clock_now_ms() - start_ms;
-    close(check.directory);
-    free(older);
-    if (code != TG_OK) {
-        fprintf(stderr, "tg-audit-verify: %" PRIu64 " entries are good, then: %s\n", check.entries, err.text);
-        return exit_code(code);
-    }
-    printf("%s: %" PRIu64 " entries, all as signed (%" PRIu64 " ms)\n", check.checkpoint.origin,
-           check.entries, took_ms);
-    return EXIT_GOOD;
+    struct tlog_check check = {.keys = &arguments->keys, .directory = -1, .archive = -1};
+    enum tg_code code = open_directory(arguments->directory, &check.directory, &err);
+    if (code == TG_OK)
+        code = open_directory(arguments->archive, &check.archive, &err);
+    if (code == TG_OK)
+        code = check_opened(arguments, &check, &err);
+    if (check.directory >= 0)
+        close(check.directory);
+    if (check.archive >= 0)
+        close(check.archive);
+    return code == TG_OK ? EXIT_GOOD : say(exit_code(code), &err);
 }
 
 static int check_receipt(const struct arguments *arguments)

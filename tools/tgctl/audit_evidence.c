@@ -26,11 +26,15 @@ static enum tg_code option_file(const struct tgctl_arguments *arguments, const c
 
 static enum tgctl_exit print_verdict(struct tgctl *ctl, const Tg__AuditVerifyResponse *verdict)
 {
-    static const struct table_column columns[] = {
-        {"intact", "INTACT"}, {"entries", "ENTRIES"}, {"problem", "PROBLEM"}, {NULL, NULL}};
+    static const struct table_column columns[] = {{"intact", "INTACT"},
+                                                  {"entries", "ENTRIES"},
+                                                  {"archived", "NOT-LOOKED-AT"},
+                                                  {"problem", "PROBLEM"},
+                                                  {NULL, NULL}};
     json_t *row = json_object();
     row_flag(row, "intact", verdict->intact);
     row_number(row, "entries", verdict->entries);
+    row_number(row, "archived", verdict->archived);
     row_text(row, "problem", verdict->problem);
     enum tgctl_exit code = table_print_one(ctl, columns, row);
     return code == EXIT_DONE && !verdict->intact ? EXIT_NO : code;

@@ -177,11 +177,12 @@ static inline uint64_t count_lines(struct log_writer *log, uint64_t from)
 
 static inline void assert_intact(struct log_writer *log, uint64_t entries)
 {
-    uint64_t found = 0;
+    struct log_verdict found = {0};
     struct tg_error err = {0};
     if (log->ops->verify(log, NULL, keep_going, NULL, &found, &err) != TG_OK)
         fail_msg("%s", err.text);
-    assert_int_equal(found, entries);
+    assert_int_equal(found.entries, entries);
+    assert_int_equal(found.archived, 0);
 }
 
 #endif

@@ -1,108 +1,14 @@
 /* A disk that fails at any step, and a process that is killed between any two of them: nothing acknowledged
  * is lost, no two checkpoints contradict each other, and it goes on by itself. */
 #include "tests/unit/audit/audit_fixture.h"
+#include "tests/unit/audit/bad_disk.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-
-/* ---- the disk: each call that writes is a step ---- */
-
-static struct {
-    atomic_long steps; /* until it fails or the process ends; negative: never */
-    atomic_bool kill;  /* end the process there, instead of failing */
-    atomic_bool after; /* once the step is done, instead of before */
-    atomic_bool once;  /* fail at that step only */
-    atomic_bool failing;
-    atomic_int error;
-} disk;
-
-static void disk_heal(void)
-{
-    atomic_store(&disk.steps, -1);
-    atomic_store(&disk.failing, false);
-}
-
-static void disk_fail_at(long step, int error, bool once)
-{
-    atomic_store(&disk.error, error);
-    atomic_store(&disk.once, once);
-    atomic_store(&disk.failing, false);
-    atomic_store(&disk.steps, step);
-}
-
-/* False: this step fails, errno says why. */
-static bool step_begins(void)
-{
-    bool now = atomic_load(&disk.steps) >= 0 && atomic_fetch_sub(&disk.steps, 1) == 0;
-    if (now && atomic_load(&disk.kill) && !atomic_load(&disk.after))
-        _exit(9);
-    if (now && !atomic_load(&disk.kill)) {
-        atomic_store(&disk.failing, !atomic_load(&disk.once));
-        errno = atomic_load(&disk.error);
-        return false;
-    }
-    if (!atomic_load(&disk.failing))
-        return true;
-    errno = atomic_load(&disk.error);
-    return false;
-}
-
-static void step_ends(void)
-{
-    if (atomic_load(&disk.kill) && atomic_load(&disk.after) && atomic_load(&disk.steps) == -1)
-        _exit(9);
-}
-
-#define STEP(call)                                                                                           \
-    if (!step_begins())                                                                                      \
-        return -1;                                                                                           \
-    __typeof__(call) result = (call);                                                                        \
-    step_ends();                                                                                             \
-    return result
-
-static int bad_create(int directory, const char *path, int flags)
-{
-    STEP(tlog_io_system.create(directory, path, flags));
-}
-
-static ssize_t bad_pwrite(int fd, const void *bytes, size_t len, off_t offset)
-{
-    STEP(tlog_io_system.pwrite(fd, bytes, len, offset));
-}
-
-static int bad_ftruncate(int fd, off_t len)
-{
-    STEP(tlog_io_system.ftruncate(fd, len));
-}
-
-static int bad_rename(int directory, const char *from, const char *to)
-{
-    STEP(tlog_io_system.rename(directory, from, to));
-}
-
-static int bad_mkdir(int directory, const char *path)
-{
-    STEP(tlog_io_system.mkdir(directory, path));
-}
-
-static int bad_unlink(int directory, const char *path, int flags)
-{
-    STEP(tlog_io_system.unlink(directory, path, flags));
-}
-
-static int bad_sync(int fd)
-{
-    (void)fd; /* a killed process loses nothing that the kernel has */
-    return step_begins() ? (step_ends(), 0) : -1;
-}
-
-static const struct tlog_io bad_io = {bad_create,    bad_pwrite, bad_sync,  bad_sync,
-                                      bad_ftruncate, bad_rename, bad_mkdir, bad_unlink};
 
 /* ---- appending alone ---- */
 
@@ -240,7 +146,7 @@ static void check_fault_at(const char *directory, long step, int error, bool onc
     disk_fail_at(step, error, once);
     for (unsigned i = 0; i < 3; i++)
         entries += append_one(log, 1, NULL) != NOT_APPENDED;
-    uint64_t found = 0;
+    struct log_verdict found = {0};
     struct tg_error err = {0};
     (void)log->ops->verify(log, NULL, keep_going, NULL, &found, &err); /* until it is signed, or fails */
     *reached = atomic_load(&disk.steps) < 0;
@@ -248,7 +154,7 @@ static void check_fault_at(const char *directory, long step, int error, bool onc
     entries += append_until(log, 2);
     if (log->ops->verify(log, before, keep_going, NULL, &found, &err) != TG_OK)
         fail_msg("step %ld: %s", step, err.text);
-    assert_int_equal(found, entries);
+    assert_int_equal(found.entries, entries);
     assert_int_equal(count_lines(log, 0), entries);
     log->ops->close(log);
     free(before);
@@ -282,13 +188,13 @@ static _Noreturn void work_until_step(const char *directory, long step, bool aft
         log->ops->start(log, NULL) != TG_OK)
         _exit(2);
     for (unsigned i = 0; i < 12; i++) {
-        uint64_t end = 0;
+        struct log_verdict found;
         append_many(log, 1 + i * 7 % 40);
-        end = log->ops->next(log);
+        uint64_t end = log->ops->next(log);
         if (write(pipe, &end, sizeof end) != sizeof end)
             _exit(3);
         if (i % 3 == 2) /* until it is in tiles */
-            (void)log->ops->verify(log, NULL, keep_going, NULL, &end, NULL);
+            (void)log->ops->verify(log, NULL, keep_going, NULL, &found, NULL);
     }
     log->ops->close(log);
     _exit(0);
@@ -312,7 +218,7 @@ static bool check_kill_at(const char *directory, long step, bool after, char **n
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 0));
 
-    uint64_t found = 0;
+    struct log_verdict found = {0};
     struct tg_error err = {0};
     struct log_writer *log = open_log(directory);
     assert_true(log->ops->next(log) >= acknowledged);
@@ -320,7 +226,7 @@ static bool check_kill_at(const char *directory, long step, bool after, char **n
     /* What was signed before is continued by what is signed now. */
     if (log->ops->verify(log, *note, keep_going, NULL, &found, &err) != TG_OK)
         fail_msg("step %ld: %s", step, err.text);
-    assert_int_equal(found, log->ops->next(log));
+    assert_int_equal(found.entries, log->ops->next(log));
     free(*note);
     assert_int_equal(log->ops->checkpoint(log, note, NULL), TG_OK);
     log->ops->close(log);
@@ -354,7 +260,7 @@ static void test_nothing_is_signed_over_foreign_tiles(void **state)
 {
     char path[512];
     struct tg_error err = {0};
-    uint64_t found = 0;
+    struct log_verdict found = {0};
     struct log_writer *log = open_log(*state);
     append_many(log, 10);
     assert_intact(log, 10);
@@ -373,7 +279,7 @@ static void test_nothing_is_signed_over_foreign_tiles(void **state)
     free(bundle);
     assert_int_equal(append_one(log, 1, &err), 10);
     (void)log->ops->verify(log, NULL, keep_going, NULL, &found, &err);
-    assert_int_equal(found, 10); /* the eleventh is durable, but not signed */
+    assert_int_equal(found.entries, 10); /* the eleventh is durable, but not signed */
     while (append_one(log, 1, &err) != NOT_APPENDED)
         sched_yield();
     assert_int_equal(err.code, TG_DATA_LOSS);

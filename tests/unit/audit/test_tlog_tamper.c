@@ -36,6 +36,7 @@ static int note_file(const char *path, const struct stat *info, int type, struct
 static enum tg_code check(const char *directory, const char *older, struct tg_error *err)
 {
     struct tlog_check check = {.directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                               .archive = -1,
                                .keys = &rig.keys,
                                .older = older,
                                .older_len = strlen(older)};
