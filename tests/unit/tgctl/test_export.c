@@ -117,8 +117,8 @@ static void assert_file(const char *wanted)
 static void test_bad_files(void **state)
 {
     (void)state;
-    refuse("/nowhere/events", 0, NULL, TG_UNAVAILABLE);
-    refuse("/dev/null", 0, NULL, TG_INVALID_ARGUMENT);
+    refuse("/nowhere/events", SINK_NO_MARK, NULL, TG_UNAVAILABLE);
+    refuse("/dev/null", SINK_NO_MARK, NULL, TG_INVALID_ARGUMENT);
     unlink(file_path);
     refuse(file_path, 5, NULL, TG_DATA_LOSS); /* shorter than it was */
 }
@@ -129,7 +129,7 @@ static void test_a_file_goes_on_at_its_mark(void **state)
     bool settled = false;
     (void)state;
     unlink(file_path);
-    struct sink *sink = open_sink(file_path, 0, NULL);
+    struct sink *sink = open_sink(file_path, SINK_NO_MARK, NULL);
     assert_int_equal(sink->ops->put(sink, "{\"a\":1}", NULL), TG_OK);
     assert_int_equal(sink->ops->flush(sink, &settled, NULL), TG_OK);
     assert_true(settled);
@@ -146,13 +146,38 @@ static void test_a_file_goes_on_at_its_mark(void **state)
     assert_file("{\"a\":1}\n{\"b\":2}\n");
 }
 
+/* The same within the first page, when the file was empty before it. */
+static void test_a_file_begins_anew_at_mark_0(void **state)
+{
+    (void)state;
+    unlink(file_path);
+    struct sink *sink = open_sink(file_path, SINK_NO_MARK, NULL);
+    assert_int_equal(sink->ops->mark(sink), 0);
+    assert_int_equal(sink->ops->put(sink, "{\"torn\":", NULL), TG_OK);
+    sink->ops->close(sink);
+    sink = open_sink(file_path, 0, NULL);
+    assert_int_equal(sink->ops->put(sink, "{\"a\":1}", NULL), TG_OK);
+    sink->ops->close(sink);
+    assert_file("{\"a\":1}\n");
+}
+
+static void test_a_file_is_written_by_one(void **state)
+{
+    (void)state;
+    struct sink *sink = open_sink(file_path, SINK_NO_MARK, NULL);
+    refuse(file_path, 0, NULL, TG_FAILED_PRECONDITION);
+    sink->ops->close(sink);
+    sink = open_sink(file_path, 0, NULL);
+    sink->ops->close(sink);
+}
+
 static void test_a_full_disk_is_said(void **state)
 {
     struct tg_error err = {0};
     bool settled = true;
     (void)state;
     unlink(file_path);
-    struct sink *sink = open_sink(file_path, 0, NULL);
+    struct sink *sink = open_sink(file_path, SINK_NO_MARK, NULL);
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
     struct stat about;
     assert_int_equal(stat(file_path, &about), 0);
@@ -186,11 +211,11 @@ static void test_bad_sockets(void **state)
 {
     char to[80];
     (void)state;
-    refuse("unix:", 0, NULL, TG_INVALID_ARGUMENT);
-    refuse("unix:/nowhere/log", 0, NULL, TG_UNAVAILABLE);
+    refuse("unix:", SINK_NO_MARK, NULL, TG_INVALID_ARGUMENT);
+    refuse("unix:/nowhere/log", SINK_NO_MARK, NULL, TG_UNAVAILABLE);
     close(listen_at(SOCK_DGRAM)); /* a socket that nobody has open */
     snprintf(to, sizeof to, "unix:%s", socket_path);
-    refuse(to, 0, NULL, TG_UNAVAILABLE);
+    refuse(to, SINK_NO_MARK, NULL, TG_UNAVAILABLE);
 }
 
 static void receive(int fd, char *out, size_t size)
@@ -208,7 +233,7 @@ static void test_datagrams_and_streams(void **state)
     for (int i = 0; i < 2; i++) {
         int server = listen_at(types[i]);
         snprintf(to, sizeof to, "unix:%s", socket_path);
-        struct sink *sink = open_sink(to, 0, NULL);
+        struct sink *sink = open_sink(to, SINK_NO_MARK, NULL);
         assert_int_equal(sink->ops->put(sink, LINE(1), NULL), TG_OK);
         assert_int_equal(sink->ops->finish(sink, NULL), TG_OK);
         sink->ops->close(sink);
@@ -277,16 +302,16 @@ static void test_bad_collectors(void **state)
 {
     struct collector collector;
     (void)state;
-    refuse("tls:127.0.0.1:1", 0, NULL, TG_INVALID_ARGUMENT); /* no CA */
-    refuse("tls:127.0.0.1:1", 0, "/nowhere", TG_UNAVAILABLE);
-    refuse("tls:127.0.0.1:1", 0, pki.ca, TG_UNAVAILABLE); /* nobody there */
+    refuse("tls:127.0.0.1:1", SINK_NO_MARK, NULL, TG_INVALID_ARGUMENT); /* no CA */
+    refuse("tls:127.0.0.1:1", SINK_NO_MARK, "/nowhere", TG_UNAVAILABLE);
+    refuse("tls:127.0.0.1:1", SINK_NO_MARK, pki.ca, TG_UNAVAILABLE); /* nobody there */
     collector_start(&collector, true);
-    refuse(collector.to, 0, pki.other_ca, TG_UNAVAILABLE); /* nobody whom that CA knows */
+    refuse(collector.to, SINK_NO_MARK, pki.other_ca, TG_UNAVAILABLE); /* nobody whom that CA knows */
     collector_end(&collector);
     collector_start(&collector, true);
     char to[48];
     snprintf(to, sizeof to, "tls:localhost:%s", strrchr(collector.to, ':') + 1);
-    refuse(to, 0, pki.ca, TG_UNAVAILABLE); /* its certificate names 127.0.0.1 */
+    refuse(to, SINK_NO_MARK, pki.ca, TG_UNAVAILABLE); /* its certificate names 127.0.0.1 */
     collector_end(&collector);
 }
 
@@ -297,7 +322,7 @@ static void test_over_tls(void **state)
     size_t len = 0;
     (void)state;
     collector_start(&collector, true);
-    struct sink *sink = open_sink(collector.to, 0, pki.ca);
+    struct sink *sink = open_sink(collector.to, SINK_NO_MARK, pki.ca);
     assert_int_equal(sink->ops->put(sink, LINE(1), NULL), TG_OK);
     assert_int_equal(sink->ops->put(sink, LINE(2), NULL), TG_OK);
     assert_int_equal(sink->ops->flush(sink, &settled, NULL), TG_OK);
@@ -320,7 +345,7 @@ static void test_a_collector_that_leaves(void **state)
     struct tg_error err = {0};
     (void)state;
     collector_start(&collector, false);
-    struct sink *sink = open_sink(collector.to, 0, pki.ca);
+    struct sink *sink = open_sink(collector.to, SINK_NO_MARK, pki.ca);
     enum tg_code code = sink->ops->put(sink, LINE(1), &err);
     if (code == TG_OK)
         code = sink->ops->put(sink, LINE(2), &err);
@@ -340,6 +365,8 @@ int main(void)
         cmocka_unit_test(test_header_fields_are_clean),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_a_file_goes_on_at_its_mark),
+        cmocka_unit_test(test_a_file_begins_anew_at_mark_0),
+        cmocka_unit_test(test_a_file_is_written_by_one),
         cmocka_unit_test(test_a_full_disk_is_said),
         cmocka_unit_test(test_bad_sockets),
         cmocka_unit_test(test_datagrams_and_streams),

@@ -26,7 +26,7 @@ static enum tg_code read_position(const char *path, struct position *position, s
 {
     char *text = NULL;
     size_t len = 0;
-    *position = (struct position){0};
+    *position = (struct position){.mark = SINK_NO_MARK};
     if (path == NULL)
         return TG_OK;
     enum tg_code code = file_read(path, 128, &text, &len, err);
@@ -70,8 +70,12 @@ static enum tg_code one_page(struct export *export, struct tg_error *err)
     return keep_position(export, settled ? &export->reached : &before, err);
 }
 
+/* The position is there before anything is written: whatever the end of the first page, it is known where the
+ * file stood. */
 static enum tg_code run(struct export *export, struct tg_error *err)
 {
+    export->reached.mark = export->sink->ops->mark(export->sink);
+    TG_TRY(keep_position(export, &export->reached, err));
     while (audit_reader_more(&export->reader))
         TG_TRY(one_page(export, err));
     TG_TRY(export->sink->ops->finish(export->sink, err));

@@ -22,6 +22,9 @@ struct sink_ops {
     void (*close)(struct sink *sink);
 };
 
+/* The mark of who has none yet, and of sinks that know none. */
+#define SINK_NO_MARK UINT64_MAX
+
 struct sink {
     const struct sink_ops *ops;
 };
@@ -32,15 +35,16 @@ struct sink_options {
     const char *ca;   /* of a collector reached by TLS */
     const char *cert; /* ours; NULL: none */
     const char *key;
-    uint64_t mark; /* where an earlier export has left off; 0: none has */
+    uint64_t mark; /* where an earlier export has left off, or SINK_NO_MARK */
 };
 
 /* By what `to` says:
  *   tls:HOST:PORT   syslog over TLS, RFC 5425
  *   unix:PATH       syslog datagrams or stream, as /dev/log takes them
- *   PATH            a file, to which JSON lines are added; what stands there behind the mark is cut off: it
- * was not remembered as exported, and comes again INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
- * UNAVAILABLE; the text says which. */
+ *   PATH            a file, to which JSON lines are added, by one export at a time; what stands there behind
+ *                   the mark is cut off: it was not remembered as exported, and comes again
+ * INVALID_ARGUMENT, FAILED_PRECONDITION (another export writes the file), DATA_LOSS (it is shorter than the
+ * mark), UNAVAILABLE; the text says which. */
 enum tg_code sink_open(const struct sink_options *options, struct sink **sink,
                        struct tg_error *err) TG_MUST_CHECK;
 

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "tools/tgctl/export/sink.h"
 
 struct file_sink {
@@ -67,16 +69,19 @@ static enum tg_code go_to_mark(struct file_sink *file, int fd, uint64_t wanted, 
     struct stat about;
     if (fstat(fd, &about) != 0)
         return failed(file, err);
+    bool marked = wanted != SINK_NO_MARK;
     TG_ENSURE(S_ISREG(about.st_mode), err, TG_INVALID_ARGUMENT, "%s is not a file", file->path);
+    TG_ENSURE(flock(fd, LOCK_EX | LOCK_NB) == 0, err, TG_FAILED_PRECONDITION,
+              "another export writes %s: stop it, or let it go on", file->path);
     TG_ENSURE(
-        (uint64_t)about.st_size >= wanted, err, TG_DATA_LOSS,
+        !marked || (uint64_t)about.st_size >= wanted, err, TG_DATA_LOSS,
         "%s is shorter (%lld bytes) than it was after the last export (%llu): restore it, or begin with "
         "another file and position",
         file->path, (long long)about.st_size, (unsigned long long)wanted);
-    file->len = wanted > 0 ? wanted : (uint64_t)about.st_size;
+    file->len = marked ? wanted : (uint64_t)about.st_size;
     if (ftruncate(fd, (off_t)file->len) != 0)
         return failed(file, err);
-    return TG_OK;
+    return file_sync_directory(file->path, err); /* its name, if it is new */
 }
 
 enum tg_code sink_file_open(const struct sink_options *options, struct sink **sink, struct tg_error *err)

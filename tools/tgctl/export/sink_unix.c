@@ -69,7 +69,7 @@ static enum tg_code finish(struct sink *sink, struct tg_error *err)
 static uint64_t mark(const struct sink *sink)
 {
     (void)sink;
-    return 0;
+    return SINK_NO_MARK;
 }
 
 static void close_socket(struct sink *sink)
