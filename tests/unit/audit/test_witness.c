@@ -12,7 +12,7 @@
 
 enum { WITNESSES = 3, PATIENCE_MS = 60000 };
 
-enum mood { HONEST, AWAY, GARBAGE, FORGED, ANOTHER_SIZE, REDIRECTS, ENDLESS };
+enum mood { HONEST, AWAY, GARBAGE, FORGED, ANOTHER_SIZE, REDIRECTS, ENDLESS, SIGNS_MORE };
 
 struct test_witness {
     struct http_server *http;
@@ -129,6 +129,18 @@ static void answer_honestly(struct http_request *request, struct test_witness *w
     }
 }
 
+/* Signed well, but it is the checkpoint with all its signatures that it has signed, as if they were text. */
+static void cosign_more(struct http_request *request, struct test_witness *w, const char *body)
+{
+    struct asked asked = {0};
+    char *note = NULL;
+    assert_true(parse(w, body, &asked));
+    assert_int_equal(note_sign(asked.note, &w->cosigner, &note, NULL), TG_OK);
+    const char *lines = note + strlen(asked.note);
+    http_reply(request, 200, "text/plain", lines, strlen(lines), NULL, NULL);
+    free(note);
+}
+
 static void add_checkpoint(struct http_request *request)
 {
     struct test_witness *w = http_request_context(request);
@@ -148,6 +160,8 @@ static void add_checkpoint(struct http_request *request)
         http_reply_text(request, 302, "elsewhere");
     else if (w->mood == ENDLESS)
         http_reply(request, 200, "text/plain", endless, sizeof endless, NULL, NULL);
+    else if (w->mood == SIGNS_MORE)
+        cosign_more(request, w, body);
     else
         answer_honestly(request, w, body);
     pthread_mutex_unlock(&w->lock);
@@ -312,14 +326,17 @@ static bool has_witnessed(uint64_t wanted, unsigned by)
 static void test_bad_configurations(void **state)
 {
     struct witness_config kept = configs[0];
-    static char bad_key[] = "witness+00000000+AAAA", remote[] = "http://witness.example/",
-                ftp[] = "ftp://127.0.0.1/";
+    static char bad_key[] = "witness+00000000+AAAA", ftp[] = "ftp://127.0.0.1/";
+    static char clear[][40] = {"http://witness.example/", "http://127.example/", "http://localhost.example/",
+                               "http://localhost:1@witness.example/"};
     (void)state;
     configs[0].key = bad_key;
     assert_int_equal(open_witnesses(1, PATIENCE_MS, WITNESSES, NULL), TG_INVALID_ARGUMENT);
     configs[0] = kept;
-    configs[0].url = remote; /* in the clear, over a network */
-    assert_int_equal(open_witnesses(1, PATIENCE_MS, WITNESSES, NULL), TG_INVALID_ARGUMENT);
+    for (size_t i = 0; i < sizeof clear / sizeof clear[0]; i++) {
+        configs[0].url = clear[i]; /* in the clear, over a network */
+        assert_int_equal(open_witnesses(1, PATIENCE_MS, WITNESSES, NULL), TG_INVALID_ARGUMENT);
+    }
     configs[0].url = ftp;
     assert_int_equal(open_witnesses(1, PATIENCE_MS, WITNESSES, NULL), TG_INVALID_ARGUMENT);
     configs[0] = kept;
@@ -331,7 +348,7 @@ static void test_bad_configurations(void **state)
 /* None of these makes a checkpoint count as witnessed, and none of them stops the others. */
 static void test_witnesses_that_are_none(void **state)
 {
-    static const enum mood moods[] = {AWAY, GARBAGE, FORGED, ANOTHER_SIZE, REDIRECTS, ENDLESS};
+    static const enum mood moods[] = {AWAY, GARBAGE, FORGED, ANOTHER_SIZE, REDIRECTS, ENDLESS, SIGNS_MORE};
     uint64_t size;
     (void)state;
     set_mood(0, AWAY);
