@@ -1,5 +1,6 @@
 #include "services/audit/query.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -195,9 +196,14 @@ static void *engine_main(void *arg)
     return NULL;
 }
 
-static enum tg_code query_new(struct query **out, const Tg__QueryRequest *request, uint32_t budget_ms,
-                              struct tg_error *err)
+static enum tg_code query_new(const struct query_engine *engine, struct query **out,
+                              const Tg__QueryRequest *request, uint32_t budget_ms, struct tg_error *err)
 {
+    uint64_t end = engine->log->ops->next(engine->log);
+    TG_ENSURE(request->from_sequence <= end, err, TG_OUT_OF_RANGE,
+              "this log goes up to event %" PRIu64 ", not on from %" PRIu64
+              ": is that a place in another audit service's log?",
+              end, request->from_sequence);
     TG_ENSURE(request->limit >= 1 && request->limit <= QUERY_LINES_MAX, err, TG_INVALID_ARGUMENT,
               "limit is 1 to %d lines, not %u", QUERY_LINES_MAX, request->limit);
     struct query *query = calloc(1, sizeof *query);
@@ -223,7 +229,7 @@ void query_submit(struct query_engine *engine, const Tg__QueryRequest *request, 
 {
     struct tg_error err = {0};
     struct query *query = NULL;
-    enum tg_code code = query_new(&query, request, budget_ms, &err);
+    enum tg_code code = query_new(engine, &query, request, budget_ms, &err);
     if (query == NULL) {
         done(arg, code, err.text, NULL);
         return;

@@ -49,7 +49,7 @@ static struct reading *admit(struct http_request *request)
 static void fail(struct http_request *request, enum tg_code code, const char *text)
 {
     unsigned status = code == TG_NOT_FOUND                                      ? 404
-                      : code == TG_INVALID_ARGUMENT                             ? 400
+                      : code == TG_INVALID_ARGUMENT || code == TG_OUT_OF_RANGE  ? 400
                       : code == TG_UNAVAILABLE || code == TG_RESOURCE_EXHAUSTED ? 503
                                                                                 : 500;
     http_reply_text(request, status, "%s", text);

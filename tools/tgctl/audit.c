@@ -112,7 +112,7 @@ static enum tgctl_exit print_log(struct tgctl *ctl, const struct tgctl_arguments
         return EXIT_USAGE;
     }
     if (follow && reader.request.since_us == 0)
-        reader.request.since_us = clock_unix_us();
+        code = audit_reader_skip(&reader, &err);
     audit_reader_follow(&reader, follow);
     while (code == TG_OK && audit_reader_more(&reader) && fflush(ctl->out) == 0)
         code = audit_reader_page(&reader, put_line, ctl, &err);

@@ -36,6 +36,8 @@ enum tg_code audit_reader_open(const struct tgctl *ctl, const struct tgctl_argum
                                struct audit_reader *reader, struct tg_error *err) TG_MUST_CHECK;
 /* At the end of the log wait for more, from now on. */
 void audit_reader_follow(struct audit_reader *reader, bool follow);
+/* To the end that the log has now. Not by time: the services' clocks are not this one. */
+enum tg_code audit_reader_skip(struct audit_reader *reader, struct tg_error *err) TG_MUST_CHECK;
 bool audit_reader_more(const struct audit_reader *reader);
 /* Gives a page's lines to `take`, and moves on to the next unless that fails. */
 enum tg_code audit_reader_page(struct audit_reader *reader, audit_take *take, void *arg,

@@ -118,6 +118,9 @@ static void test_bad_requests_are_refused(void **state)
     request.event = bad_event;
     assert_int_equal(ask(&request).status, TG_INVALID_ARGUMENT);
     request = (Tg__QueryRequest)TG__QUERY_REQUEST__INIT;
+    request.from_sequence = 1; /* of another log: nothing would be found here, and nobody would know why */
+    assert_int_equal(ask(&request).status, TG_OUT_OF_RANGE);
+    request = (Tg__QueryRequest)TG__QUERY_REQUEST__INIT;
     request.user = long_user;
     assert_int_equal(ask(&request).status, TG_INVALID_ARGUMENT);
 }

@@ -187,7 +187,7 @@ static void test_bad_searches(void **state)
 {
     static const char *const bad[] = {"limit=0",     "limit=501",      "limit=x",
                                       "from=-1",     "from=1x",        "limit=99999999999",
-                                      "event=a%20b", "status=perhaps", "since_us="};
+                                      "event=a%20b", "status=perhaps", "since_us=",      "from=701"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char path[128];
