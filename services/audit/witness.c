@@ -141,7 +141,8 @@ static bool take_lines(struct witnesses *w, struct witness *witness)
     if (len < 0)
         return false;
     enum tg_code code = note_open(whole, (size_t)len, &witness->key, &text_len, &signers, &err);
-    if (code == TG_OK && text_len >= strlen(w->note)) /* an empty line makes our signatures part of the text */
+    if (code == TG_OK &&
+        text_len >= strlen(w->note)) /* an empty line makes our signatures part of the text */
         code = tg_fail(&err, TG_DATA_LOSS, "it has signed another text");
     if (code == TG_OK)
         witness->lines = strdup(witness->post.answer);

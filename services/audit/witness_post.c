@@ -23,8 +23,9 @@ static bool set_up(struct post *post, const char *url, const char *ca)
     return SET(URL, url) && SET(PROTOCOLS_STR, "http,https") &&
            SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
            (ca == NULL || (SET(CAINFO, ca) && SET(CAPATH, NULL))) && SET(PROXY, "") &&
-           SET(FOLLOWLOCATION, 0L) && SET(NOSIGNAL, 1L) && SET(QUICK_EXIT, 1L) && SET(ERRORBUFFER, post->why) &&
-           SET(WRITEFUNCTION, take_bytes) && SET(WRITEDATA, post) && SET(PRIVATE, post);
+           SET(FOLLOWLOCATION, 0L) && SET(NOSIGNAL, 1L) && SET(QUICK_EXIT, 1L) &&
+           SET(ERRORBUFFER, post->why) && SET(WRITEFUNCTION, take_bytes) && SET(WRITEDATA, post) &&
+           SET(PRIVATE, post);
 }
 
 /* http:// to this machine, and not to a host that is only called so: 127.example, localhost@example. */

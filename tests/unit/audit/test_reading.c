@@ -185,9 +185,9 @@ static void test_search(void **state)
 
 static void test_bad_searches(void **state)
 {
-    static const char *const bad[] = {"limit=0",     "limit=501",      "limit=x",
-                                      "from=-1",     "from=1x",        "limit=99999999999",
-                                      "event=a%20b", "status=perhaps", "since_us=",      "from=701"};
+    static const char *const bad[] = {"limit=0",   "limit=501",         "limit=x",     "from=-1",
+                                      "from=1x",   "limit=99999999999", "event=a%20b", "status=perhaps",
+                                      "since_us=", "from=701"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char path[128];
