@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "client/exit_code.h"
+#include "common/file.h"
 #include "common/trace.h"
 #include "tests/integration/harness.h"
 
@@ -27,7 +28,7 @@ static int setup(void **state)
                     "\tFilter-Id = \"no-such-policy\"\n");
     instance_start(bank);
     part_start(bank, PART_WEB);
-    shield_fill(bank, "s-alice", "alice", "alice", 20);
+    shield_fill(bank, "s-alice", "alice", "alice", 40);
     shield_fill(bank, "s-anyone", NULL, "bob", 20);
     return 0;
 }
@@ -225,6 +226,110 @@ static void test_audit_trail_of_a_login(void **state)
     assert_int_equal(verified.code, 0);
 }
 
+/* What is in the file is what the log says of logins, byte by byte. */
+static void assert_exported(const char *file)
+{
+    struct tg_error err;
+    char *text = NULL;
+    size_t len = 0;
+
+    RESULT listed = TGCTL(bank, "audit", "list", "--json", "--event", "login.accepted");
+    assert_int_equal(listed.code, 0);
+    assert_int_equal(file_read(file, 1 << 24, &text, &len, &err), TG_OK);
+    assert_string_equal(text, listed.out);
+    free(text);
+}
+
+static void export_logins(const char *file, const char *position)
+{
+    RESULT result = TGCTL(bank, "audit", "export", file, "--position", position, "--event", "login.accepted");
+    if (result.code != 0)
+        fail_msg("tgctl audit export: %d: %s", result.code, result.err);
+    assert_exported(file);
+}
+
+static json_int_t sequence_of(const json_t *line)
+{
+    return json_integer_value(json_object_get(json_object_get(line, "metadata"), "sequence"));
+}
+
+/* Of the newest login. */
+static json_t *last_login(size_t *count)
+{
+    json_t *lines = AUDIT(bank, "--event", "login.accepted");
+    *count = json_array_size(lines);
+    json_t *last = json_incref(json_array_get(lines, *count - 1));
+
+    json_decref(lines);
+    return last;
+}
+
+/* Each event once: from an empty file, again, after an export that was torn, and after another login. */
+static void test_audit_export(void **state)
+{
+    char file[128], position[128], sequence[32];
+    size_t count;
+
+    (void)state;
+    snprintf(file, sizeof(file), "%s", instance_path(bank, "run/events"));
+    snprintf(position, sizeof(position), "%s", instance_path(bank, "run/position"));
+    RESULT first = LOGIN(bank, "alice", "s-alice");
+    assert_logged_in(bank, &first);
+    export_logins(file, position);
+    export_logins(file, position);
+    instance_append(bank, "run/events", "{\"metadata\":{\"sequ");
+    RESULT second = LOGIN(bank, "alice", "s-alice");
+    assert_logged_in(bank, &second);
+    export_logins(file, position);
+    assert_int_equal(file_replace(position, "99999999 0\n", 11, NULL), TG_OK); /* another log's */
+    RESULT lost = TGCTL(bank, "audit", "export", file, "--position", position);
+    assert_int_equal(lost.code, 1);
+    assert_non_null(strstr(lost.err, "another audit service"));
+
+    json_t *last = last_login(&count);
+    snprintf(sequence, sizeof(sequence), "%" JSON_INTEGER_FORMAT, sequence_of(last));
+    RESULT shown = TGCTL(bank, "audit", "show", "--json", sequence);
+    assert_int_equal(shown.code, 0);
+    json_t *whole = json_loads(shown.out, 0, NULL);
+    assert_true(json_equal(whole, last));
+    json_decref(whole);
+    json_decref(last);
+}
+
+/* Whoever follows sees what happens from then on, and what an export waits for. */
+static void test_audit_follow(void **state)
+{
+    struct process follower = {0}, exporter = {0};
+    uint64_t until_ms = clock_now_ms() + LOGIN_TIMEOUT_MS;
+    char limit[32];
+
+    (void)state;
+    size_t before;
+    json_t *last = last_login(&before);
+    snprintf(limit, sizeof(limit), "%zu", before + 1);
+    run_start(bank, &exporter, NULL,
+              (const char *const[]){program("tgctl"), "--config", instance_path(bank, "config/tgctl.yaml"),
+                                    "audit", "export", instance_path(bank, "run/followed"), "--follow",
+                                    "--event", "login.accepted", "--limit", limit, NULL});
+    run_start(bank, &follower, NULL,
+              (const char *const[]){program("tgctl"), "--config", instance_path(bank, "config/tgctl.yaml"),
+                                    "audit", "follow", "--json", "--event", "login.accepted", "--limit", "1",
+                                    NULL});
+    do { /* it sees those from its start on, which is not the start of its process */
+        RESULT result = LOGIN(bank, "alice", "s-alice");
+        assert_logged_in(bank, &result);
+        assert_true(clock_now_ms() < until_ms);
+    } while (!process_await(&follower, "login.accepted", 1000));
+    RESULT followed = run_end(bank, &follower, LOGIN_TIMEOUT_MS);
+    assert_int_equal(followed.code, 0);
+    json_t *line = json_loads(followed.out, 0, NULL);
+    assert_true(sequence_of(line) > sequence_of(last));
+    json_decref(last);
+    json_decref(line);
+    RESULT exported = run_end(bank, &exporter, LOGIN_TIMEOUT_MS);
+    assert_int_equal(exported.code, 0);
+}
+
 static void test_session_killed_by_operator(void **state)
 {
     const char *argv[PROCESS_ARGUMENTS_MAX] = {NULL};
@@ -270,6 +375,8 @@ int main(void)
         cmocka_unit_test(test_unbound_shield),
         cmocka_unit_test(test_challenge),
         cmocka_unit_test(test_audit_trail_of_a_login),
+        cmocka_unit_test(test_audit_export),
+        cmocka_unit_test(test_audit_follow),
         cmocka_unit_test(test_session_killed_by_operator),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
