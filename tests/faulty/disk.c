@@ -13,29 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct {
-    char text[96]; /* as it stands in the environment */
-    char call[32], action[32];
-    unsigned nth, seen;
-} fault;
+#include "tests/faulty/fault.h"
 
-static void read_fault(void)
-{
-    const char *text = getenv("TG_TEST_DISK_FAULT");
-    if (text == NULL)
-        text = "";
-    if (strcmp(text, fault.text) == 0)
-        return;
-    memset(&fault, 0, sizeof fault);
-    snprintf(fault.text, sizeof fault.text, "%s", text);
-    if (sscanf(text, "%31s %u %31s", fault.call, &fault.nth, fault.action) != 3) /* NOLINT(cert-err34-c) */
-        fault.call[0] = '\0';
-}
+static struct fault fault;
 
 static bool is_due(const char *call)
 {
-    read_fault();
-    return (strcmp(fault.call, "any") == 0 || strcmp(fault.call, call) == 0) && ++fault.seen == fault.nth;
+    (void)fault_read(&fault, "TG_TEST_DISK_FAULT");
+    return fault_is_due(&fault, call);
 }
 
 static bool action_is(const char *name)

@@ -8,43 +8,29 @@
 
 #include <p11-kit/pkcs11.h>
 
+#include "tests/faulty/fault.h"
+
 static CK_FUNCTION_LIST_PTR real;
 static CK_FUNCTION_LIST list;
 
-static struct {
-    char text[96]; /* as it stands in the environment */
-    char call[32], action[32];
-    unsigned nth, seen;
-    bool pulled;
-} fault;
-
-static void read_fault(void)
-{
-    const char *text = getenv("TG_TEST_TOKEN_FAULT");
-    if (text == NULL)
-        text = "";
-    if (strcmp(text, fault.text) == 0)
-        return;
-    memset(&fault, 0, sizeof fault);
-    snprintf(fault.text, sizeof fault.text, "%s", text);
-    if (sscanf(text, "%31s %u %31s", fault.call, &fault.nth, fault.action) != 3) /* NOLINT(cert-err34-c) */
-        fault.call[0] = '\0';
-}
+static struct fault fault;
+static bool pulled;
 
 /* What to answer instead of the call; CKR_OK: go on. *after: die when it is done. */
 static CK_RV before(const char *call, bool *after)
 {
-    read_fault();
+    if (fault_read(&fault, "TG_TEST_TOKEN_FAULT"))
+        pulled = false;
     *after = false;
-    if (fault.pulled)
+    if (pulled)
         return CKR_DEVICE_REMOVED;
-    if ((strcmp(fault.call, "any") != 0 && strcmp(fault.call, call) != 0) || ++fault.seen != fault.nth)
+    if (!fault_is_due(&fault, call))
         return CKR_OK;
     if (strcmp(fault.action, "kill") == 0)
         raise(SIGKILL);
     *after = strcmp(fault.action, "killed") == 0;
-    fault.pulled = strcmp(fault.action, "pulled") == 0;
-    if (fault.pulled)
+    pulled = strcmp(fault.action, "pulled") == 0;
+    if (pulled)
         return CKR_DEVICE_REMOVED;
     return *after ? CKR_OK : strtoul(fault.action, NULL, 0);
 }

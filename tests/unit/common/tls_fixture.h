@@ -4,11 +4,11 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "common/protocol/channel.h"
+#include "tests/unit/common/certificate.h"
 #include "tests/unit/common/hex.h"
 
 static char dir[] = "/tmp/tg-channel-XXXXXX";
@@ -16,36 +16,6 @@ static char ca_path[64], other_ca_path[64], cert_path[64], key_path[64], locked_
     other_key_path[64];
 
 /* ---- certificates ---- */
-
-static inline void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-    X509V3_set_ctx_nodb(&ctx);
-    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    assert_non_null(e);
-    assert_int_equal(X509_add_ext(cert, e, -1), 1);
-    X509_EXTENSION_free(e);
-}
-
-static inline X509 *make_certificate(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
-{
-    X509 *cert = X509_new();
-    X509_set_version(cert, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), issuer == NULL ? 1 : 2);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    X509_set_pubkey(cert, key);
-    X509_NAME *subject = X509_get_subject_name(cert);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(cert, issuer != NULL ? X509_get_subject_name(issuer) : subject);
-    if (issuer == NULL)
-        add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE");
-    else
-        add_extension(cert, issuer, NID_subject_alt_name, "DNS:gateway.test");
-    assert_true(X509_sign(cert, issuer_key, EVP_sha256()) > 0);
-    return cert;
-}
 
 static inline void write_certificate(const char *path, X509 *cert)
 {
@@ -80,9 +50,9 @@ static inline int make_pki(void **state)
     snprintf(other_key_path, sizeof other_key_path, "%s/other.key", dir);
     EVP_PKEY *ca_key = EVP_EC_gen("P-256");
     EVP_PKEY *key = EVP_RSA_gen(2048); /* would do for TLS 1.2 with X25519, too: see who refuses that */
-    X509 *ca = make_certificate("CA", ca_key, NULL, ca_key);
-    X509 *other = make_certificate("Other CA", key, NULL, key);
-    X509 *cert = make_certificate("gateway.test", key, ca, ca_key);
+    X509 *ca = certificate_make("CA", NULL, ca_key, NULL, ca_key);
+    X509 *other = certificate_make("Other CA", NULL, key, NULL, key);
+    X509 *cert = certificate_make("gateway.test", "DNS:gateway.test", key, ca, ca_key);
     write_certificate(ca_path, ca);
     write_certificate(other_ca_path, other);
     write_certificate(cert_path, cert);

@@ -28,7 +28,7 @@ static inline void authority_open(struct authority *a)
     assert_non_null(mkdtemp(a->dir));
     snprintf(a->ca, sizeof a->ca, "%s/ca.crt", a->dir);
     a->key = EVP_EC_gen("P-256");
-    a->cert = pki_certificate("test CA", a->key, NULL, a->key);
+    a->cert = certificate_make("test CA", NULL, a->key, NULL, a->key);
     pki_write(a->ca, a->cert, NULL);
 }
 
@@ -49,7 +49,7 @@ static inline struct identity authority_issue(const struct authority *a, const c
 {
     struct identity id;
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = pki_certificate(name, key, a->cert, a->key);
+    X509 *cert = certificate_make(name, "IP:127.0.0.1", key, a->cert, a->key);
     snprintf(id.certificate, sizeof id.certificate, "%s/%s.crt", a->dir, name);
     snprintf(id.key, sizeof id.key, "%s/%s.key", a->dir, name);
     pki_write(id.certificate, cert, NULL);

@@ -12,6 +12,7 @@
 #include "common/ticket_info.h"
 #include "proto/radius_bridge.pb-c.h"
 #include "services/key-store/key-store.h"
+#include "tests/unit/common/eventually.h"
 
 enum { EVENTS_MAX = 4096, HELD_MAX = 64, BUDGET_MS = 20000 };
 static const char password[] = "correct horse";
@@ -126,18 +127,6 @@ static inline uint64_t rig_clock(void)
 {
     return rig_time_s;
 }
-
-/* Waits for what other threads bring about; bounded. */
-#define EVENTUALLY(condition)                                                                                \
-    do {                                                                                                     \
-        uint64_t end_ = clock_now_ms() + 20000;                                                              \
-        bool met_ = condition;                                                                               \
-        while (!met_ && clock_now_ms() < end_) {                                                             \
-            usleep(500);                                                                                     \
-            met_ = condition;                                                                                \
-        }                                                                                                    \
-        assert_true(met_);                                                                                   \
-    } while (0)
 
 static inline char *rig_address(const struct rig *r, const char *name, char out[128])
 {

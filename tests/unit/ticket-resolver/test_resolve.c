@@ -21,6 +21,7 @@
 #include "proto/key_store.pb-c.h"
 #include "proto/ticket_resolver.pb-c.h"
 #include "services/ticket-resolver/ticket-resolver.h"
+#include "tests/unit/common/eventually.h"
 
 enum { ROLE_GATEWAY = 0, ROLE_RESOLVER = 1, ROLE_OPERATOR = 3, ROLE_SERVICE = 4, BUDGET_MS = 20000 };
 
@@ -97,17 +98,6 @@ static void must(enum tg_code code, const struct tg_error *err)
     if (code != TG_OK)
         fail_msg("%s: %s", tg_code_name(code), err->text);
 }
-
-#define EVENTUALLY(condition)                                                                                \
-    do {                                                                                                     \
-        uint64_t end_ = clock_now_ms() + 20000;                                                              \
-        bool met_ = condition;                                                                               \
-        while (!met_ && clock_now_ms() < end_) {                                                             \
-            usleep(500);                                                                                     \
-            met_ = condition;                                                                                \
-        }                                                                                                    \
-        assert_true(met_);                                                                                   \
-    } while (0)
 
 static char *address_of(const struct rig *r, const char *name, char out[128])
 {
