@@ -4,7 +4,7 @@
 #   sh tests/bench.sh login      complete logins: logins_per_s p50_ms p99_ms cpu_ms_per_login
 #   sh tests/bench.sh forward    bytes through one session: up1_mb_s down1_mb_s up8_mb_s down8_mb_s
 #   sh tests/bench.sh spend      durable spends with 64 callers: spends_per_s p50_ms p99_ms; with 1 and 8: ..._1, ..._8
-#   sh tests/bench.sh audit      durable events with 1, 8 and 64 callers, and verifying: events_per_s p50_ms p99_ms
+#   sh tests/bench.sh audit      durable events with 1, 8 and 64 callers, searching, and verifying: events_per_s p50_ms p99_ms
 #                                (64 callers) verify_entries_per_s
 #   sh tests/bench.sh start      the key store after kill -9 with BENCH_KEYS (1000000) keys: ready_ms
 #
@@ -156,6 +156,8 @@ bench_audit() {
     "$bin/tg-audit-load" "ipc://$dir/run/audit-service.sock" "$seconds" 1 8 64 | tee "$dir/run/audit-load"
     tgctl audit key >"$dir/run/audit.vkey"
     stop_one audit # all is signed when it has ended
+    mkdir "$dir/data/search" # of BENCH_EVENTS events, 600 bytes each
+    "$bin/tg-audit-search" "$dir/data/search" "${BENCH_EVENTS:-1000000}"
     verified=$("$bin/tg-audit-verify" --key "$dir/run/audit.vkey" "$dir/data/audit")
     echo "$verified"
     echo "$(tail -n 1 "$dir/run/audit-load") verify_entries_per_s=$(echo "$verified" |
