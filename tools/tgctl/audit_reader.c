@@ -77,13 +77,21 @@ static enum tg_code take_all(struct audit_reader *reader, const Tg__QueryRespons
     return TG_OK;
 }
 
+/* The patience of a call, and on top of it what the service may wait for something to tell. */
+static uint32_t budget_of(const struct audit_reader *reader)
+{
+    uint32_t budget = (uint32_t)reader->ctl->config.timeout + reader->request.wait_ms;
+
+    return budget < RPC_BUDGET_MAX_MS ? budget : RPC_BUDGET_MAX_MS;
+}
+
 enum tg_code audit_reader_page(struct audit_reader *reader, audit_take *take, void *arg, struct tg_error *err)
 {
     struct rpc_request call = {
         .service = &tg__audit__descriptor,
         .method = "Query",
         .message = &reader->request.base,
-        .budget_ms = (uint32_t)reader->ctl->config.timeout + reader->request.wait_ms,
+        .budget_ms = budget_of(reader),
         .idempotent = true,
     };
     ProtobufCMessage *answer;
