@@ -137,10 +137,10 @@ static enum tg_code connect_to(struct tls_sink *tls, const char *to, struct tg_e
     BIO_set_conn_hostname(tls->bio, to);
     if (!expect_name(ssl, name))
         return failed(err, to);
-    if (BIO_do_connect(tls->bio) != 1 || BIO_do_handshake(tls->bio) != 1)
+    if (BIO_do_connect(BIO_find_type(tls->bio, BIO_TYPE_CONNECT)) != 1) /* TCP alone */
         return failed(err, to);
     bound_waiting(tls->bio);
-    return TG_OK;
+    return BIO_do_handshake(tls->bio) == 1 ? TG_OK : failed(err, to);
 }
 
 enum tg_code sink_tls_open(const struct sink_options *options, struct sink **sink, struct tg_error *err)
