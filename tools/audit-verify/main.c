@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +14,14 @@
 #include "common/file.h"
 #include "common/trace.h"
 #include "services/audit/tlog_check.h"
+#include "tools/audit-verify/mirror.h"
 
+enum { CA = 1000, CERT, CERT_KEY, TOKEN_FILE }; /* options without a letter */
 enum { EXIT_GOOD = 0, EXIT_BAD = 1, GO_ON = -1, KEY_FILE_MAX = NOTE_KEYS_MAX * NOTE_VKEY_MAX };
 
 static const char usage[] =
     "Usage: tg-audit-verify --key KEY [--key KEY] [--checkpoint FILE] [--archive DIR] DIRECTORY\n"
+    "       tg-audit-verify --key KEY [--key KEY] [--ca FILE] [...] --mirror DIRECTORY URL\n"
     "       tg-audit-verify --key KEY [--key KEY] --receipt FILE\n"
     "       tg-audit-verify --version | --help\n";
 
@@ -39,6 +43,14 @@ static const char help[] =
     "  -a, --archive DIR     where the oldest entries were moved to; without it only their hashes are looked "
     "at,\n"
     "                        and that the log announces that they went\n"
+    "  -m, --mirror DIR      fetch the log at URL into DIR first, or what DIR does not have yet, and check "
+    "that; the "
+    "log\n"
+    "                        must continue the checkpoint that was there\n"
+    "      --ca FILE         for https: the CA of the server's certificate (PEM)\n"
+    "      --cert FILE       for https: our certificate (PEM), and\n"
+    "      --cert-key FILE   its private key\n"
+    "      --token-file FILE with the token that the server asks for\n"
     "  -r, --receipt FILE    check a receipt (tgctl audit receipt) instead, and print its entry\n"
     "  -V, --version         print the version\n"
     "  -h, --help            print this\n"
@@ -46,9 +58,11 @@ static const char help[] =
     "  0    it is good\n"
     "  1    it is not; what is wrong stands on standard error\n"
     "  64   the arguments are not right\n"
-    "  66   a file cannot be read\n"
+    "  66   a file cannot be read, or a server not be reached\n"
     "\nExamples:\n"
     "  tg-audit-verify --key log.vkey --checkpoint last-month.checkpoint /srv/audit-copy\n"
+    "  tg-audit-verify --key log.vkey --token-file token --ca ca.crt --mirror copy "
+    "https://audit.bank.example:8443\n"
     "  tg-audit-verify --key 'ticketgate.example/audit+1a2b3c4d+AQ...' --receipt 1842.tlog-proof\n";
 
 struct arguments {
@@ -57,6 +71,7 @@ struct arguments {
     const char *receipt;
     const char *directory;
     const char *archive;
+    struct mirror_options mirror; /* directory NULL: none */
 };
 
 static int say(int code, const struct tg_error *err)
@@ -96,20 +111,36 @@ static int add_key(struct arguments *arguments, const char *value)
     return code == TG_OK ? GO_ON : say(code == TG_INVALID_ARGUMENT ? EX_USAGE : EX_NOINPUT, &err);
 }
 
+/* Options that are kept as they are. */
+static const char **text_option(struct arguments *arguments, int option)
+{
+    const struct {
+        int option;
+        const char **to;
+    } rows[] = {{'c', &arguments->checkpoint},
+                {'r', &arguments->receipt},
+                {'a', &arguments->archive},
+                {'m', &arguments->mirror.directory},
+                {CA, &arguments->mirror.ca},
+                {CERT, &arguments->mirror.cert},
+                {CERT_KEY, &arguments->mirror.cert_key},
+                {TOKEN_FILE, &arguments->mirror.token_file}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].option == option)
+            return rows[i].to;
+    return NULL;
+}
+
 static int take_option(struct arguments *arguments, int option)
 {
+    const char **text = text_option(arguments, option);
+    if (text != NULL) {
+        *text = optarg;
+        return GO_ON;
+    }
     switch (option) {
     case 'k':
         return add_key(arguments, optarg);
-    case 'c':
-        arguments->checkpoint = optarg;
-        return GO_ON;
-    case 'r':
-        arguments->receipt = optarg;
-        return GO_ON;
-    case 'a':
-        arguments->archive = optarg;
-        return GO_ON;
     case 'V':
         printf("tg-audit-verify (TicketGate) %s\n", TG_VERSION);
         return EXIT_GOOD;
@@ -129,18 +160,30 @@ static int read_arguments(struct arguments *arguments, int argc, char **argv)
         {"receipt", required_argument, NULL, 'r'},
         {"version", no_argument, NULL, 'V'},
         {"archive", required_argument, NULL, 'a'},
+        {"mirror", required_argument, NULL, 'm'},
+        {"ca", required_argument, NULL, CA},
+        {"cert", required_argument, NULL, CERT},
+        {"cert-key", required_argument, NULL, CERT_KEY},
+        {"token-file", required_argument, NULL, TOKEN_FILE},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int code = GO_ON;
     for (int option = 0;
-         code == GO_ON && (option = getopt_long(argc, argv, "k:c:r:a:Vh", options, NULL)) != -1;)
+         code == GO_ON && (option = getopt_long(argc, argv, "k:c:r:a:m:Vh", options, NULL)) != -1;)
         code = take_option(arguments, option);
     if (code != GO_ON)
         return code;
     arguments->directory = optind < argc ? argv[optind] : NULL;
+    bool is_url = arguments->directory != NULL && mirror_is_url(arguments->directory);
+    if (is_url) {
+        arguments->mirror.url = arguments->directory;
+        arguments->directory = arguments->mirror.directory;
+    }
     bool one_thing = (arguments->directory != NULL) != (arguments->receipt != NULL);
-    if (arguments->keys.count == 0 || !one_thing || argc - optind > 1 ||
+    if (arguments->keys.count == 0 || !one_thing || is_url != (arguments->mirror.directory != NULL) ||
+        (is_url && strncmp(arguments->mirror.url, "https", 5) == 0 && arguments->mirror.ca == NULL) ||
+        argc - optind > 1 ||
         (arguments->receipt != NULL && (arguments->checkpoint != NULL || arguments->archive != NULL))) {
         fprintf(stderr, "%s", usage);
         return EX_USAGE;
@@ -159,6 +202,11 @@ static enum tg_code open_directory(const char *path, int *fd, struct tg_error *e
     return TG_OK;
 }
 
+static void text_cleanup(char **text)
+{
+    free(*text);
+}
+
 static enum tg_code check_opened(const struct arguments *arguments, struct tlog_check *check,
                                  struct tg_error *err)
 {
@@ -167,7 +215,8 @@ static enum tg_code check_opened(const struct arguments *arguments, struct tlog_
     if (arguments->checkpoint != NULL)
         TG_ENSURE(file_read(arguments->checkpoint, NOTE_MAX, &older, &check->older_len, &wrong) == TG_OK, err,
                   TG_NOT_FOUND, "%s", wrong.text);
-    check->older = older;
+    if (older != NULL)
+        check->older = older;
     uint64_t start_ms = clock_now_ms();
     enum tg_code code = tlog_check(check, &wrong);
     free(older);
@@ -185,7 +234,13 @@ static int check_directory(const struct arguments *arguments)
 {
     struct tg_error err = {0};
     struct tlog_check check = {.keys = &arguments->keys, .directory = -1, .archive = -1};
-    enum tg_code code = open_directory(arguments->directory, &check.directory, &err);
+    TG_CLEANUP(text_cleanup) char *before = NULL;
+    enum tg_code code = TG_OK;
+    if (arguments->mirror.url != NULL)
+        code = mirror_fetch(&arguments->mirror, &arguments->keys, &before, &check.older_len, &err);
+    check.older = before;
+    if (code == TG_OK)
+        code = open_directory(arguments->directory, &check.directory, &err);
     if (code == TG_OK)
         code = open_directory(arguments->archive, &check.archive, &err);
     if (code == TG_OK)
@@ -220,6 +275,7 @@ static int check_receipt(const struct arguments *arguments)
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
+    signal(SIGPIPE, SIG_IGN); /* a server that goes away is an answer like others */
     OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL); /* no file of this machine has a say */
     int code = read_arguments(&arguments, argc, argv);
     if (code == GO_ON)

@@ -1,7 +1,11 @@
 /* The log over HTTP, asked by the real curl. */
 #include "tests/unit/audit/audit_fixture.h"
 
+#include <sys/wait.h>
+#include <sysexits.h>
+
 #include "services/audit/reading.h"
+#include "tests/unit/client/pki.h"
 
 #define TOKEN "0123456789abcdef-token"
 
@@ -197,6 +201,108 @@ static void test_bad_searches(void **state)
     }
 }
 
+/* ---- a copy, as an auditor makes one ---- */
+
+/* The exit code of tg-audit-verify, copying to DIRECTORY/<copy>. */
+static int mirror_from(const char *url, const char *options, const char *vkey, const char *copy)
+{
+    char self[512], command[4096];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(len > 0);
+    self[len] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(command, sizeof command, "%s/tg-audit-verify --key '%s' %s --mirror %s/%s %s >%s/said 2>&1",
+             self, vkey, options, directory, copy, url, directory);
+    int status = system(command); // NOLINT(cert-env33-c)
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int mirror(const char *token_name, const char *vkey, const char *copy)
+{
+    char url[64], options[600];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", reading_port(reading));
+    snprintf(options, sizeof options, "--token-file %s/%s", directory, token_name);
+    return mirror_from(url, options, vkey, copy);
+}
+
+static void test_a_copy_is_made_and_kept_up(void **state)
+{
+    char vkey[NOTE_VKEY_MAX], path[1024];
+    (void)state;
+    note_key_vkey(log_now->ops->keys(log_now)->key[0], vkey);
+    (void)write_secret("wrong-token", TOKEN "x\n");
+    assert_int_equal(mirror("wrong-token", vkey, "copy"), EX_NOINPUT);
+    assert_int_equal(mirror("token", vkey, "copy"), 0);
+    append_many(log_now, 600);
+    assert_intact(log_now, 1300);
+    assert_int_equal(mirror("token", vkey, "copy"), 0); /* the rest */
+    snprintf(path, sizeof path, "%s/said", directory);
+    char *said = NULL;
+    size_t len = 0;
+    assert_int_equal(file_read(path, 4096, &said, &len, NULL), TG_OK);
+    assert_non_null(strstr(said, "1300 entries, all as signed"));
+    free(said);
+}
+
+static void test_a_copy_that_does_not_continue_is_found(void **state)
+{
+    static const char other[] = "log.test/audit+00000000+AAAA";
+    char vkey[NOTE_VKEY_MAX], path[512];
+    (void)state;
+    note_key_vkey(log_now->ops->keys(log_now)->key[0], vkey);
+    assert_int_equal(mirror("token", other, "copy"), EX_USAGE);
+    assert_int_equal(mirror("token", vkey, "copy"), 0);
+    snprintf(path, sizeof path, "%s/copy/tile/entries/001", directory);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, 100, SEEK_SET);
+    fputc('!', file);
+    fclose(file);
+    assert_int_equal(mirror("token", vkey, "copy"), 1); /* an entry that was altered there */
+    /* The log as it was before, served as if it were today's: the copy knows better. */
+    assert_int_equal(mirror("token", vkey, "copy2"), 0);
+    snprintf(path, sizeof path, "%s/copy2/checkpoint", directory);
+    char *newer = NULL;
+    size_t len = 0;
+    append_many(log_now, 5);
+    assert_intact(log_now, log_now->ops->next(log_now));
+    snprintf(path, sizeof path, "%s/checkpoint", directory);
+    assert_int_equal(file_read(path, NOTE_MAX, &newer, &len, NULL), TG_OK);
+    snprintf(path, sizeof path, "%s/copy2/checkpoint", directory);
+    newer[strchr(newer, '\n') + 1 - newer] ^= 1; /* another size than it was signed for */
+    assert_int_equal(file_replace(path, newer, len, NULL), TG_OK);
+    free(newer);
+    assert_int_equal(mirror("token", vkey, "copy2"), 1);
+}
+
+static void test_a_copy_over_tls(void **state)
+{
+    struct pki pki;
+    struct tg_error err = {0};
+    struct reading *plain = reading;
+    char vkey[NOTE_VKEY_MAX], url[64], options[512], listen[] = "127.0.0.1:0";
+    (void)state;
+    pki_make(&pki);
+    assert_int_equal(chmod(pki.key, 0400), 0);
+    struct reading_config config = {.listen = listen, .tls = {pki.certificate, pki.key, pki.ca}};
+    if (open_reading(&config, &err) != TG_OK || reading_start(reading, &err) != TG_OK)
+        fail_msg("%s", err.text);
+    note_key_vkey(log_now->ops->keys(log_now)->key[0], vkey);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u/", reading_port(reading));
+    assert_int_equal(mirror_from(url, "", vkey, "copy3"), EX_USAGE); /* no CA */
+    snprintf(options, sizeof options, "--ca %s", pki.ca);
+    assert_int_equal(mirror_from(url, options, vkey, "copy3"), EX_NOINPUT); /* who are you? */
+    snprintf(options, sizeof options, "--ca %s --cert %s --cert-key %s", pki.other_ca, pki.certificate,
+             pki.key);
+    assert_int_equal(mirror_from(url, options, vkey, "copy3"), EX_NOINPUT); /* and who is that? */
+    snprintf(options, sizeof options, "--ca %s --cert %s --cert-key %s", pki.ca, pki.certificate, pki.key);
+    assert_int_equal(mirror_from(url, options, vkey, "copy3"), 0);
+    reading_close(reading);
+    reading = plain;
+    pki_remove(&pki);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +313,9 @@ int main(void)
         cmocka_unit_test(test_checkpoint_and_tiles_are_the_files),
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_bad_searches),
+        cmocka_unit_test(test_a_copy_is_made_and_kept_up),
+        cmocka_unit_test(test_a_copy_that_does_not_continue_is_found),
+        cmocka_unit_test(test_a_copy_over_tls),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
