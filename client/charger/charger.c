@@ -144,6 +144,16 @@ static void say_filled(struct charger *c, uint32_t filled)
     low_water_say(&c->say, c->options.low_water, status.ready);
 }
 
+/* A shield that we have made goes again when nothing came of it; not one with keys on it, even if they are not
+ * confirmed yet: the next run does that. */
+static void drop_created(struct charger *c)
+{
+    struct shield_status status;
+    if (c->created && c->shield != NULL && shield_get_status(c->shield, 0, &status, NULL) == TG_OK &&
+        status.ready == 0)
+        unlink(c->options.shield.name);
+}
+
 static enum client_exit fill(struct charger *c, struct tg_error *err)
 {
     const struct fill_request request = {.key_store = c->key_store,
@@ -166,8 +176,8 @@ static enum client_exit fill(struct charger *c, struct tg_error *err)
         fputc('\n', stderr);
     if (filled > 0)
         say_filled(c, filled);
-    else if (c->created)
-        unlink(c->options.shield.name); /* nothing came of it */
+    else
+        drop_created(c);
     return how;
 }
 
@@ -176,8 +186,8 @@ static enum client_exit run(struct charger *c, struct tg_error *err)
     enum client_exit how = prepare(c, err);
     if (how == EXIT_OK)
         how = fill(c, err);
-    else if (c->created && c->shield != NULL)
-        unlink(c->options.shield.name);
+    else
+        drop_created(c);
     return how;
 }
 
