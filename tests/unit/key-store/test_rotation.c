@@ -191,7 +191,7 @@ static void a_rotation_is_over_only_when_auditors_know(void **state)
     ProtobufCMessage *response = NULL;
     struct tg_error err;
     /* Done, but not audited in time: the answer is withheld. */
-    assert_int_equal(call_id(r->admin, "KekRotate", &request.base, NULL, 1000, &response, &err),
+    assert_int_equal(call_id(r->admin, "KekRotate", &request.base, NULL, BUDGET_MS, &response, &err),
                      TG_UNAVAILABLE);
     EVENTUALLY(strstr(see(r).problem, "audit log does not have it yet") != NULL);
     assert_int_equal(see(r).keys[1], 0);
@@ -309,7 +309,8 @@ static void a_key_store_without_the_new_kek_says_so_and_takes_it_up(void **state
     Tg__SpendRequest spend = spend_request(filled->entries[0]);
     struct tg_error err;
     ProtobufCMessage *response = NULL;
-    assert_int_equal(call_id(b.resolver, "Spend", &spend.base, NULL, 2000, &response, &err), TG_UNAVAILABLE);
+    assert_int_equal(call_id(b.resolver, "Spend", &spend.base, NULL, BUDGET_MS, &response, &err),
+                     TG_UNAVAILABLE);
     assert_non_null(strstr(err.text, "KEK 2, which this key store does not have"));
     reload(&b, second);
     spend_ok(&b, filled->entries[0]); /* nothing was lost by it */

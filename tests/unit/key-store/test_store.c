@@ -65,7 +65,7 @@ static void check_counts(struct rows *r, unsigned made, unsigned ready, unsigned
 /* Until the log has been emptied, too; not for ever. */
 static void forgotten(struct rows *r, const void *needle, size_t len)
 {
-    uint64_t end = clock_now_ms() + 10000;
+    uint64_t end = clock_now_ms() + 60000;
     if (r->backend != ON_SQLITE)
         return; /* not in our hands: docs/scale.md */
     while (on_disk(&r->scratch, needle, len) && clock_now_ms() < end)
