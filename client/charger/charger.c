@@ -144,8 +144,8 @@ static void say_filled(struct charger *c, uint32_t filled)
     low_water_say(&c->say, c->options.low_water, status.ready);
 }
 
-/* A shield that we have made goes again when nothing came of it; not one with keys on it, even if they are not
- * confirmed yet: the next run does that. */
+/* A shield that we have made goes again when nothing came of it; not one with keys on it, even if they are
+ * not confirmed yet: the next run does that. */
 static void drop_created(struct charger *c)
 {
     struct shield_status status;
