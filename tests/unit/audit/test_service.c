@@ -1,5 +1,5 @@
 /* The service as its callers see it: method table, roles, and the parts together. */
-#include "tests/unit/audit/audit_fixture.h"
+#include "tests/unit/audit/archive_fixture.h"
 
 #include <sys/stat.h>
 
@@ -36,7 +36,7 @@ static struct rpc_client *connect_as(struct rig *rig, const char *role)
     return client;
 }
 
-static void rig_open(struct rig *rig, char *directory)
+static void rig_open_with(struct rig *rig, char *directory, char *archive)
 {
     char key_path[256];
     struct tg_error err = {0};
@@ -53,13 +53,19 @@ static void rig_open(struct rig *rig, char *directory)
                                   .origin = origin,
                                   .signing_keys = {signing_keys, 1},
                                   .queue_events = 1024,
-                                  .disk_timeout = 60000};
+                                  .disk_timeout = 60000,
+                                  .archive = {archive, INT64_C(86400000)}};
     if (audit_open(&config, &rig->audit, &err) != TG_OK)
         fail_msg("%s", err.text);
     assert_int_equal(rpc_server_open(&rig->server, audit_methods, rig->audit, 16, NULL), TG_OK);
     assert_int_equal(audit_start(rig->audit, NULL), TG_OK);
     rig->service = connect_as(rig, "service");
     rig->operator= connect_as(rig, "operator");
+}
+
+static void rig_open(struct rig *rig, char *directory)
+{
+    rig_open_with(rig, directory, NULL);
 }
 
 static void rig_close(struct rig *rig)
@@ -228,6 +234,123 @@ static void test_hash_finds_a_ticket(void **state)
     rig_close(&rig);
 }
 
+/* ---- retention ---- */
+
+enum { OLD = 800, MOVED = 768 };
+
+/* All pages; *status says how the last one ended. */
+static size_t query_all(struct rpc_client *client, const char *event, enum tg_code *status)
+{
+    Tg__QueryRequest request = TG__QUERY_REQUEST__INIT;
+    size_t lines = 0;
+    request.limit = 500;
+    request.event = pb_string(event);
+    for (bool more = true; more;) {
+        ProtobufCMessage *response = NULL;
+        *status = call(client, "Query", &request.base, NULL, &response);
+        if (*status != TG_OK)
+            break;
+        const Tg__QueryResponse *page = (const void *)response;
+        lines += page->n_lines;
+        more = page->more;
+        request.from_sequence = page->next_sequence;
+        rpc_free_response(response);
+    }
+    return lines;
+}
+
+static void assert_verified(struct rpc_client *client, uint64_t archived)
+{
+    ProtobufCMessage *response = NULL;
+    Tg__AuditVerifyRequest request = TG__AUDIT_VERIFY_REQUEST__INIT;
+    assert_int_equal(call(client, "Verify", &request.base, NULL, &response), TG_OK);
+    const Tg__AuditVerifyResponse *verified = (const void *)response;
+    if (!verified->intact)
+        fail_msg("%s", verified->problem);
+    assert_int_equal(verified->archived, archived);
+    assert_true(verified->entries > OLD);
+    rpc_free_response(response);
+}
+
+/* False: it is still in the log after a minute. */
+static bool wait_until_gone(const char *path)
+{
+    for (unsigned i = 0; i < 6000 && access(path, F_OK) == 0; i++)
+        usleep(10000);
+    return access(path, F_OK) != 0;
+}
+
+static void test_only_the_service_announces(void **state)
+{
+    struct rig rig = {0};
+    uint64_t first = 0;
+    rig_open(&rig, *state);
+    assert_int_equal(append(rig.service, "audit.archived", NULL, &first), TG_INVALID_ARGUMENT);
+    rig_close(&rig);
+}
+
+static void test_old_entries_are_archived(void **state)
+{
+    struct rig rig = {0};
+    enum tg_code status = TG_OK;
+    char archive[256];
+    char away[256];
+    char last[256];
+    snprintf(archive, sizeof archive, "%s/archive", (const char *)*state);
+    snprintf(away, sizeof away, "%s/away", (const char *)*state);
+    snprintf(last, sizeof last, "%s/tile/entries/002", (const char *)*state);
+    struct log_writer *log = open_log(*state);
+    append_of(log, OLD, OLD_MS);
+    log->ops->close(log);
+    rig_open_with(&rig, *state, archive); /* which is away: everything else works */
+    assert_int_equal(query_all(rig.operator, "test.", &status), OLD);
+    rig_close(&rig);
+    assert_int_equal(access(last, F_OK), 0);
+
+    assert_int_equal(mkdir(archive, 0700), 0);
+    rig_open_with(&rig, *state, archive);
+    assert_int_equal(query(rig.operator, "audit.archived", 60000), 1);
+    assert_true(wait_until_gone(last));
+    assert_int_equal(query_all(rig.operator, "test.", &status), OLD);
+    assert_int_equal(status, TG_OK);
+    assert_verified(rig.operator, 0);
+
+    assert_int_equal(rename(archive, away), 0);
+    (void)query_all(rig.operator, "test.", &status);
+    assert_int_equal(status, TG_UNAVAILABLE);
+    assert_int_equal(query_all(rig.operator, "audit.archived", &status),
+                     1); /* the index knows where to look */
+    assert_verified(rig.operator, MOVED);
+    assert_int_equal(rename(away, archive), 0);
+    assert_int_equal(query_all(rig.operator, "test.", &status), OLD);
+    rig_close(&rig);
+}
+
+/* A file in it that never answers: events are taken all the same, and the service ends. */
+static void test_hanging_archive_holds_nobody_up(void **state)
+{
+    struct rig rig = {0};
+    uint64_t first = 0;
+    char path[512];
+    struct log_writer *log = open_log(*state);
+    append_of(log, OLD, OLD_MS);
+    log->ops->close(log);
+    char archive[256];
+    snprintf(archive, sizeof archive, "%s/archive", (const char *)*state);
+    assert_int_equal(mkdir(archive, 0700), 0);
+    snprintf(path, sizeof path, "%s/tile", archive);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/tile/entries", archive);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/tile/entries/000", archive);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    rig_open_with(&rig, *state, archive);
+    assert_int_equal(append(rig.service, "login.accepted", NULL, &first), TG_OK);
+    assert_true(first >= OLD);
+    assert_null(audit_not_serving(rig.audit));
+    rig_close(&rig);
+}
+
 static void test_open_fails_without_its_key(void **state)
 {
     void *audit = NULL;
@@ -243,8 +366,13 @@ static void test_open_fails_without_its_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_bad_events_leave_no_trace),  TEST(test_roles_are_kept_apart),
-        TEST(test_append_query_verify),        TEST(test_hash_finds_a_ticket),
+        TEST(test_bad_events_leave_no_trace),
+        TEST(test_roles_are_kept_apart),
+        TEST(test_append_query_verify),
+        TEST(test_hash_finds_a_ticket),
+        TEST(test_only_the_service_announces),
+        TEST(test_old_entries_are_archived),
+        TEST(test_hanging_archive_holds_nobody_up),
         TEST(test_open_fails_without_its_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* What we make, checked by an implementation that is not ours (tests/go/tlogcheck.go:
  * golang.org/x/mod/sumdb), and by tg-audit-verify, which is one static file. */
-#include "tests/unit/audit/audit_fixture.h"
+#include "tests/unit/audit/archive_fixture.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -47,6 +47,17 @@ static const char *in(const char *directory, const char *name)
     char *path = paths[next++ % 8];
     snprintf(path, 512, "%s/%s", directory, name);
     return path;
+}
+
+/* What the last one said. */
+static bool has_said(const char *directory, const char *text)
+{
+    char *output = NULL;
+    size_t len = 0;
+    assert_int_equal(file_read(in(directory, "output"), 65536, &output, &len, NULL), TG_OK);
+    bool has = strstr(output, text) != NULL;
+    free(output);
+    return has;
 }
 
 static void put_file(const char *path, const char *text)
@@ -192,6 +203,47 @@ static void test_verifier_says_what_it_wants(void **state)
     assert_int_equal(RUN(*state, program, "--key", vkey, *state), 64);
 }
 
+static void test_verifier_with_and_without_the_archive(void **state)
+{
+    char vkey[NOTE_VKEY_MAX];
+    const char *const program = "tg-audit-verify";
+    struct log_writer *log = make_archived(*state);
+    char place[512];
+    char archive[512];
+    snprintf(place, sizeof place, "%s", below(*state, "log"));
+    snprintf(archive, sizeof archive, "%s", below(*state, "archive"));
+    get_vkey(log, vkey);
+    assert_intact(log, ENTRIES);
+    char *receipt = NULL;
+    assert_int_equal(log->ops->receipt(log, 3, 0, &receipt, NULL), TG_OK);
+    put_file(in(*state, "receipt"), receipt);
+    free(receipt);
+    log->ops->close(log);
+
+    assert_int_equal(RUN(*state, program, "--key", vkey, "--archive", in(*state, "no"), place), 66);
+    assert_int_equal(RUN(*state, program, "--key", vkey, "--archive", *state, place),
+                     1); /* has none of them */
+    assert_true(has_said(*state, "tile/entries/000 is neither in the log nor in its archive"));
+    assert_int_equal(
+        RUN(*state, program, "--key", vkey, "--archive", archive, "--receipt", in(*state, "receipt")), 64);
+    assert_int_equal(RUN(*state, program, "--key", vkey, "--archive", archive, place), 0);
+    assert_true(has_said(*state, "1001 entries, all as signed"));
+    assert_false(has_said(*state, "not looked at"));
+    assert_int_equal(RUN(*state, program, "--key", vkey, place), 0);
+    assert_true(has_said(*state, "not looked at: entries 0 to 767"));
+    assert_int_equal(RUN(*state, program, "--key", vkey, "--receipt", in(*state, "receipt")), 0);
+
+    FILE *file = fopen(in(archive, "tile/entries/001"), "r+");
+    assert_non_null(file);
+    fseek(file, 30, SEEK_SET);
+    fputc('X', file);
+    fclose(file);
+    assert_int_equal(RUN(*state, program, "--key", vkey, "--archive", archive, place), 1);
+    assert_int_equal(RUN(*state, program, "--key", vkey, place), 0);
+    assert_int_equal(unlink(in(place, "tile/entries/003.p/233")), 0); /* and with it the announcement */
+    assert_int_equal(RUN(*state, program, "--key", vkey, place), 1);
+}
+
 /* No program interpreter: nothing of the machine it runs on gets into it. */
 static void test_verifier_is_static(void **state)
 {
@@ -219,8 +271,12 @@ static void test_verifier_is_static(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_log_by_another_implementation),         TEST(test_receipts_by_another_implementation),
-        TEST(test_consistency_by_another_implementation), TEST(test_verifier_says_what_it_wants),
+        TEST(test_log_by_another_implementation),
+        TEST(test_receipts_by_another_implementation),
+        TEST(test_consistency_by_another_implementation),
+        TEST(test_verifier_says_what_it_wants),
+        cmocka_unit_test_setup_teardown(test_verifier_with_and_without_the_archive, make_two_directories,
+                                        remove_directory),
         cmocka_unit_test(test_verifier_is_static),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
