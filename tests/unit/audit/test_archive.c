@@ -199,6 +199,23 @@ static void test_nothing_leaves_unannounced(void **state)
     log->ops->close(log);
 }
 
+/* Durable is not enough: a verifier sees what a checkpoint covers. Nothing signs in a log that is not
+ * started. */
+static void test_nothing_leaves_before_a_checkpoint_says_so(void **state)
+{
+    static const char *const names[] = {"log.key"};
+    struct tlog_options options = {.archive = below(*state, "archive")};
+    struct log_writer *log = open_archived(*state, "archive", NULL);
+    append_of(log, 600, OLD_MS);
+    assert_intact(log, 600);
+    log->ops->close(log);
+    assert_int_equal(open_log_with(&log, below(*state, "log"), names, 1, options, NULL), TG_OK);
+    assert_archiving(log, TG_UNAVAILABLE, "no checkpoint covers the announcement");
+    log->ops->close(log);
+    assert_true(there(*state, "log/tile/entries/000"));
+    assert_true(there(*state, "log/tile/entries/001"));
+}
+
 /* ---- what is found later ---- */
 
 static void test_altered_archive_is_found(void **state)
@@ -525,6 +542,7 @@ int main(void)
         TEST(test_differing_copies_are_left_alone),
         TEST(test_copy_is_read_back),
         TEST(test_nothing_leaves_unannounced),
+        TEST(test_nothing_leaves_before_a_checkpoint_says_so),
         TEST(test_altered_archive_is_found),
         TEST(test_bundle_lost_from_the_archive_is_found),
         TEST(test_hole_is_found),
