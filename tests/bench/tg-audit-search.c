@@ -59,7 +59,7 @@ static enum tg_code make_entry(uint64_t i, struct log_entry *entry, struct tg_er
     snprintf(source, sizeof source, "192.0.2.%u:40001", (unsigned)(i / EVENTS_A_TRACE % 250));
     event.event = pb_string(revoked ? "key.revoked" : names[i % EVENTS_A_TRACE]);
     event.outcome = TG__EVENT__OUTCOME__SUCCESS;
-    event.time_us = end_us - (events - i) * MONTH_S * UINT64_C(1000000) / events;
+    event.time_us = end_us - (events - i) * (MONTH_S * UINT64_C(1000000) / events);
     event.service = pb_string("gateway");
     event.trace_id = trace;
     event.session_id = trace;
