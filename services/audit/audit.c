@@ -7,8 +7,8 @@
 #include "common/log.h"
 #include "common/pb.h"
 #include "common/trace.h"
+#include "services/audit/log/tlog.h"
 #include "services/audit/record.h"
-#include "services/audit/tlog.h"
 
 enum { RETRY_MS = 500, WITNESS_INTERVAL_MS = 1000, WITNESS_TIMEOUT_MS = 5000, WITNESS_PATIENCE_MS = 60000 };
 

@@ -9,13 +9,13 @@
 #include "common/rpc/rpc.h"
 #include "common/secret.h"
 #include "common/service/service.h"
-#include "services/audit/archiver.h"
 #include "services/audit/committer.h"
-#include "services/audit/log_writer.h"
-#include "services/audit/query.h"
-#include "services/audit/reading.h"
+#include "services/audit/log/archiver.h"
+#include "services/audit/log/log_writer.h"
+#include "services/audit/search/query.h"
+#include "services/audit/search/reading.h"
 #include "services/audit/verifier.h"
-#include "services/audit/witness.h"
+#include "services/audit/witness/witness.h"
 
 struct audit_config {
     struct service_config service;

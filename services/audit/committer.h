@@ -13,7 +13,7 @@
 #include "common/error.h"
 #include "common/secret.h"
 #include "common/trace.h"
-#include "services/audit/log_writer.h"
+#include "services/audit/log/log_writer.h"
 
 struct committer;
 

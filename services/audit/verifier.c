@@ -6,8 +6,8 @@
 
 #include "common/log.h"
 #include "common/trace.h"
-#include "services/audit/checkpoint.h"
 #include "services/audit/errands.h"
+#include "services/audit/log/checkpoint.h"
 
 enum { PROOFS_MAX = 64, ANSWER_RESERVE_MS = 100 };
 

@@ -6,7 +6,7 @@
 
 #include "common/error.h"
 #include "proto/audit.pb-c.h"
-#include "services/audit/log_writer.h"
+#include "services/audit/log/log_writer.h"
 
 struct verifier;
 

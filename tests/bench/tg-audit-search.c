@@ -19,10 +19,10 @@
 #include "common/pb.h"
 #include "common/secret.h"
 #include "common/trace.h"
-#include "services/audit/index.h"
-#include "services/audit/query.h"
+#include "services/audit/log/tlog.h"
 #include "services/audit/record.h"
-#include "services/audit/tlog.h"
+#include "services/audit/search/index.h"
+#include "services/audit/search/query.h"
 
 enum { BATCH = 4096, BUDGET_MS = 60000, USERS = 5000, EVENTS_A_TRACE = 8, MONTH_S = 30 * 24 * 3600 };
 

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "common/trace.h"
-#include "services/audit/checkpoint.h"
-#include "services/audit/proof.h"
-#include "services/audit/tlog_check.h"
+#include "services/audit/log/checkpoint.h"
+#include "services/audit/log/proof.h"
+#include "services/audit/log/tlog_check.h"
 #include "tests/crash/crash.h"
 
 enum { CATCH_UP_MS = 30000, LOOK_AGAIN_US = 20000, TRIES = 20 };

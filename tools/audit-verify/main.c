@@ -13,7 +13,7 @@
 
 #include "common/file.h"
 #include "common/trace.h"
-#include "services/audit/tlog_check.h"
+#include "services/audit/log/tlog_check.h"
 #include "tools/audit-verify/mirror.h"
 
 enum { CA = 1000, CERT, CERT_KEY, TOKEN_FILE }; /* options without a letter */

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
-#include "services/audit/tile.h"
+#include "services/audit/log/tile.h"
 
 enum { WAIT_S = 60, PATH_LEN = 4096 };
 

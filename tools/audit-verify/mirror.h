@@ -1,11 +1,12 @@
-/* A copy of a log that is served over HTTP (services/audit/reading.h, or any other C2SP tlog-tiles server),
- * to be checked like any directory. What is there already is not fetched again: tiles never change. */
+/* A copy of a log that is served over HTTP (services/audit/search/reading.h, or any other C2SP tlog-tiles
+ * server), to be checked like any directory. What is there already is not fetched again: tiles never change.
+ */
 #ifndef TG_TOOLS_AUDIT_VERIFY_MIRROR_H
 #define TG_TOOLS_AUDIT_VERIFY_MIRROR_H
 
 #include <stdbool.h>
 
-#include "services/audit/checkpoint.h"
+#include "services/audit/log/checkpoint.h"
 
 struct mirror_options {
     const char *url;       /* "https://host:port", "http://127.0.0.1:port" */

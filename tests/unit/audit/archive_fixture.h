@@ -4,7 +4,7 @@
 
 #include "tests/unit/audit/audit_fixture.h"
 
-#include "services/audit/tlog_archive.h"
+#include "services/audit/log/tlog_archive.h"
 
 /* Times of entries, and when what is older goes. */
 enum { OLD_MS = 1000, LIMIT_MS = 2000, YOUNG_MS = 3000 };

@@ -21,8 +21,8 @@
 
 #include "common/file.h"
 #include "common/secret.h"
+#include "services/audit/log/tlog.h"
 #include "services/audit/record.h"
-#include "services/audit/tlog.h"
 
 static inline int make_directory(void **state)
 {

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-#include "services/audit/tlog_io.h"
+#include "services/audit/log/tlog_io.h"
 
 static struct {
     atomic_long steps; /* until it fails or the process ends; negative: never */

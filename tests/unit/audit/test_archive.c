@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <sys/wait.h>
 
-#include "services/audit/bundle.h"
+#include "services/audit/log/bundle.h"
 #include "tests/unit/audit/bad_disk.h"
 
 static bool there(const char *directory, const char *name)

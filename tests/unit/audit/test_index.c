@@ -1,8 +1,8 @@
 /* The index: what it may never do is hide an event. */
 #include "tests/unit/audit/audit_fixture.h"
 
-#include "services/audit/filter.h"
-#include "services/audit/index.h"
+#include "services/audit/search/filter.h"
+#include "services/audit/search/index.h"
 
 enum { BUNDLES = 8, EVENTS = BUNDLES * TILE_WIDTH };
 

@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#include "services/audit/query.h"
+#include "services/audit/search/query.h"
 
 struct answer {
     pthread_mutex_t lock;

@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 
-#include "services/audit/reading.h"
+#include "services/audit/search/reading.h"
 #include "tests/unit/client/pki.h"
 
 #define TOKEN "0123456789abcdef-token"

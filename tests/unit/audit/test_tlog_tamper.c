@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#include "services/audit/tlog_check.h"
+#include "services/audit/log/tlog_check.h"
 
 enum { FLIPS = 7000, CUTS = 1000, SWAPS = 1000, ROLL_BACKS = 500, FORKS = 500, FILES_MAX = 64, KEPT = 3 };
 

@@ -6,9 +6,9 @@
 
 #include "common/http/http.h"
 #include "common/trace.h"
-#include "services/audit/checkpoint.h"
-#include "services/audit/note_key.h"
-#include "services/audit/witness.h"
+#include "services/audit/log/checkpoint.h"
+#include "services/audit/log/note_key.h"
+#include "services/audit/witness/witness.h"
 
 enum { WITNESSES = 3, PATIENCE_MS = 60000 };
 
