@@ -114,7 +114,7 @@ static void assert_only_the_offender_suffers(struct scripted *s)
 /* Waits until an event's count has grown; the gateway reports some without waiting. */
 static void assert_reported(const char *event, size_t before)
 {
-    uint64_t deadline = clock_now_ms() + 10000;
+    uint64_t deadline = clock_now_ms() + LOGIN_TIMEOUT_MS;
 
     while (audit_count(bank, event) <= before) {
         if (clock_now_ms() > deadline) {

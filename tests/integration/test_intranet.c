@@ -85,7 +85,7 @@ static int teardown(void **state)
 {
     (void)state;
     if (client.pid != 0)
-        assert_int_equal(process_stop(&client, 10000), EXIT_OK);
+        assert_int_equal(process_stop(&client, LOGIN_TIMEOUT_MS), EXIT_OK);
     instance_end(bank);
     return 0;
 }

@@ -350,7 +350,7 @@ static void test_session_killed_by_operator(void **state)
     assert_non_null(id);
     RESULT killed = TGCTL(bank, "session", "kill", id, "--reason", "end of shift");
     assert_int_equal(killed.code, 0);
-    RESULT ended = run_end(bank, &client, 10000);
+    RESULT ended = run_end(bank, &client, LOGIN_TIMEOUT_MS);
     assert_int_equal(ended.code, EXIT_ENDED_BY_OPERATOR);
     assert_non_null(strstr(ended.err, "end of shift"));
     json_decref(session);
