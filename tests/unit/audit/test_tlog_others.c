@@ -45,7 +45,7 @@ static const char *in(const char *directory, const char *name)
     static char paths[8][512];
     static unsigned next;
     char *path = paths[next++ % 8];
-    snprintf(path, 512, "%s/%s", directory, name);
+    snprintf(path, 512, "%.400s/%s", directory, name);
     return path;
 }
 

@@ -74,7 +74,9 @@ static void bodies_are_bounded(void **state)
                 "/dev/null -w '%{size_download}' localhost:$PORT/echo",
                 "30000");
     assert_int_equal(rig->largest, 65536);
-    assert_says(rig, "head -c 65537 /dev/zero | $C --data-binary @- -w '%{http_code}' localhost:$PORT/echo",
+    assert_says(rig,
+                "head -c 65537 /dev/zero | $C --data-binary @- -H 'Expect: 100-continue' -w '%{http_code}' "
+                "localhost:$PORT/echo",
                 "413\n413");
     /* 52 is curl's "nothing came", 55 and 56 are that the connection broke. */
     int code = run(rig, "head -c 900000 /dev/zero | $C -H 'Transfer-Encoding: chunked' --data-binary @- "

@@ -119,7 +119,8 @@ static void bounds_hold_under_tls(void **state)
                 "'%{size_download}'" AS("caller"),
                 "65536");
     assert_says(rig,
-                "head -c 65537 /dev/zero | " CALL "/echo --data-binary @- -w '%{http_code}'" AS("caller"),
+                "head -c 65537 /dev/zero | " CALL
+                "/echo --data-binary @- -H 'Expect: 100-continue' -w '%{http_code}'" AS("caller"),
                 "413\n413");
     assert_says(rig, CALL "/nothing -w '%{http_code}'" AS("caller"), "404\n404");
 }
