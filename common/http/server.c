@@ -95,6 +95,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **h
         LOG(LOG_ERROR, NULL, "http.unusable", LOG_TEXT("error", "TLS credentials cannot be set"));
 }
 
+static void on_log(void *arg, const char *fmt, va_list args) TG_PRINTF(2, 0);
 static void on_log(void *arg, const char *fmt, va_list args)
 {
     char text[256];

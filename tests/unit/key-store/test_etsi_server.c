@@ -23,7 +23,7 @@ static void strangers_do_not_get_through_tls(void **state)
 static void an_sae_that_was_not_named_gets_401(void **state)
 {
     struct etsi_rig *e = *state;
-    static const char *const calls[] = {"status", "enc_keys", "dec_keys?key_ID=" UNKNOWN};
+    static const char *const calls[] = {"status", "enc_keys", ("dec_keys?key_ID=" UNKNOWN)};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         assert_string_equal(ask(e, &e->unnamed, "'%s/api/v1/keys/sae-b/%s'", e->url, calls[i]),
                             "\n401" JSON_TYPE);

@@ -233,6 +233,7 @@ static void a_server_that_hangs_in_a_commit_does_not_hang_us(void **state)
     struct store *s = open_with(backends_cluster.conninfo, HANG_WAIT_MS);
     {
         TG_CLEANUP(let_go_of_lock) PGconn *holder = hold_lock("BEGIN; LOCK TABLE ticketgate.answers");
+        assert_non_null(holder);
         begin(s);
         must(spend_as(s, r->keys[0].key_id, "one", &err), &err);
         enum tg_code code = s->ops->commit(s, &err);
@@ -250,6 +251,7 @@ static void a_server_that_hangs_while_reading_does_not_hang_us(void **state)
     struct store *s = open_with(backends_cluster.conninfo, HANG_WAIT_MS);
     {
         TG_CLEANUP(let_go_of_lock) PGconn *holder = hold_lock("BEGIN; LOCK TABLE ticketgate.keys");
+        assert_non_null(holder);
         begin(s);
         enum tg_code code = s->ops->key_find(s, r->keys[0].key_id, &key, &err);
         s->ops->rollback(s);
